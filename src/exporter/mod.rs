@@ -1,0 +1,45 @@
+//! Publishes the numbers to Prometheus, on a port of its own.
+//!
+//! A ladder; each step down hands you one more duty:
+//!
+//! 1. [`Prometheus::serve`] binds an address and does all the rest.
+//! 2. [`Prometheus::builder`] takes a meter of your own (static labels, buckets), another naming,
+//!    or a listener that is bound already, to port 0 for instance.
+//! 3. [`PrometheusBuilder::build`] serves nothing: mount [`Prometheus::router`] into a server of
+//!    your own, or [`render`](Prometheus::render) the page yourself.
+//!
+//! The page holds every family of the [catalogue](crate::names), and after them what your code
+//! records through the macros of the `metrics` crate, once [`Prometheus::install_recorder`] was
+//! called. The server has a thread of its own, so that a busy service does not starve a scrape, nor
+//! a scrape the service.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/metrics` | the page, text format 0.0.4, gzip where accepted |
+//! | `/healthz` | 200 while the process lives |
+//! | `/readyz` | `{"status":"ok","model_name":…}`, or 503 after [`Prometheus::set_ready`]`(false)` |
+//!
+//! ```
+//! use infermeter::{Meter, exporter::Prometheus};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let meter = Meter::builder().label("variant", "thinking").build()?.model("tiny-words");
+//! let exporter = Prometheus::builder().meter(meter).serve("127.0.0.1:0").await?;
+//! println!("curl http://{}/metrics", exporter.local_addr().unwrap());
+//!
+//! let page = exporter.render();
+//! assert!(page.contains(r#"vllm:request_total{model_name="tiny-words",variant="thinking"} 0"#));
+//! exporter.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod page;
+mod prometheus;
+mod server;
+mod text;
+mod upkeep;
+
+pub use self::{builder::PrometheusBuilder, prometheus::Prometheus};

@@ -1,0 +1,134 @@
+//! The running exporter.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusRecorder;
+use tokio::net::ToSocketAddrs;
+
+use super::{
+    PrometheusBuilder,
+    page::Page,
+    server::{self, Server},
+    upkeep::Upkeep,
+};
+use crate::record::{Collect, Exporter, Meter};
+
+/// Publishes a [`Meter`] as a Prometheus page. See the [module docs](crate::exporter).
+///
+/// Dropped, it stops serving.
+#[derive(Debug)]
+pub struct Prometheus {
+    meter: Meter,
+    page: Arc<Page>,
+    recorder: Arc<PrometheusRecorder>,
+    server: Option<Server>,
+    _upkeep: Upkeep,
+}
+
+// === impl Prometheus ===
+
+impl Prometheus {
+    /// Binds an address and serves the page of a fresh [`Meter`] there.
+    ///
+    /// `127.0.0.1:8001` is the usual address; a page that is open to a network is a choice to be
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound, or no thread be started.
+    pub async fn serve(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::builder().serve(address).await
+    }
+
+    /// Sets one up.
+    pub fn builder() -> PrometheusBuilder {
+        PrometheusBuilder::default()
+    }
+
+    /// The meter that is published.
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Where the page is served; `None` where it is not.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(Server::address)
+    }
+
+    /// The endpoints, for a server of your own.
+    pub fn router(&self) -> Router {
+        server::router(Arc::clone(&self.page))
+    }
+
+    /// The page as text, as a scrape sees it.
+    pub fn render(&self) -> String {
+        self.page.render()
+    }
+
+    /// Says whether the service is ready, on `/readyz`. It is, until this says otherwise: say
+    /// `false` while a model loads.
+    pub fn set_ready(&self, ready: bool) {
+        self.page.ready.store(ready, Relaxed);
+    }
+
+    /// Makes the macros of the `metrics` crate, anywhere in the process, record onto this page.
+    ///
+    /// # Errors
+    ///
+    /// If the process has a global recorder already.
+    pub fn install_recorder(&self) -> io::Result<()> {
+        metrics::set_global_recorder(Arc::clone(&self.recorder)).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the process has a global metrics recorder already; allowed is one, so use \
+                 Prometheus::recorder with metrics::with_local_recorder instead",
+            )
+        })
+    }
+
+    /// What [`install_recorder`](Self::install_recorder) installs, for
+    /// `metrics::with_local_recorder` or a fan-out of your own.
+    pub fn recorder(&self) -> Arc<dyn metrics::Recorder + Send + Sync> {
+        Arc::<PrometheusRecorder>::clone(&self.recorder)
+    }
+
+    /// Stops serving: a scrape that is being answered still is.
+    ///
+    /// # Errors
+    ///
+    /// If the server had failed before.
+    pub async fn shutdown(mut self) -> io::Result<()> {
+        match self.server.take() {
+            Some(server) => server.shutdown().await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn start(
+        meter: Meter,
+        page: Page,
+        recorder: PrometheusRecorder,
+    ) -> io::Result<Self> {
+        let upkeep = Upkeep::start(recorder.handle())?;
+        let (page, recorder) = (Arc::new(page), Arc::new(recorder));
+        let exporter = Self { meter, page, recorder, server: None, _upkeep: upkeep };
+        exporter.meter.attach(&exporter);
+        Ok(exporter)
+    }
+
+    pub(super) fn serve_on(mut self, listener: TcpListener) -> io::Result<Self> {
+        self.server = Some(Server::start(listener, self.router())?);
+        Ok(self)
+    }
+}
+
+impl Exporter for Prometheus {
+    fn attach(&self, state: Arc<dyn Collect>) {
+        self.page.attach(state, self.meter.clone());
+    }
+}

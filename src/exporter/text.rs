@@ -1,0 +1,184 @@
+//! The Prometheus [text format] 0.0.4.
+//!
+//! [text format]: https://prometheus.io/docs/instrumenting/exposition_formats/
+
+use std::{fmt::Write as _, sync::Arc};
+
+use crate::{
+    names::{Family, Naming, StaticLabel},
+    record::{FamilyReadings, HistogramReading, Readings, Series, Value},
+};
+
+/// A page in the making.
+pub(super) struct Text<'a> {
+    naming: &'a Naming,
+    /// Static labels, ready to be appended to others.
+    labels: String,
+    page: String,
+    series: usize,
+}
+
+// === impl Text ===
+
+impl<'a> Text<'a> {
+    pub(super) fn new(naming: &'a Naming, labels: &[StaticLabel]) -> Self {
+        let mut text = String::new();
+        for label in labels {
+            push_label(&mut text, label.key(), label.value());
+        }
+        Self { naming, labels: text, page: String::new(), series: 0 }
+    }
+
+    pub(super) fn families(&mut self, readings: &Readings) {
+        for readings in &readings.families {
+            self.family(&self.naming.name(readings.family), readings);
+            if let Some(alias) = self.naming.alias(readings.family) {
+                self.family(&alias, readings);
+            }
+        }
+    }
+
+    /// How many series there are so far, one for each line.
+    pub(super) const fn series(&self) -> usize {
+        self.series
+    }
+
+    /// The page, with another one after it.
+    pub(super) fn finish(mut self, other: &str) -> String {
+        self.page.push_str(other);
+        self.page
+    }
+
+    fn family(&mut self, name: &str, readings: &FamilyReadings) {
+        let FamilyReadings { family, series, .. } = readings;
+        let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
+        let kind = family.kind.as_str();
+        self.page.push_str("# HELP ");
+        self.page.push_str(name);
+        self.page.push(' ');
+        self.page.push_str(&help);
+        self.page.push_str("\n# TYPE ");
+        self.page.push_str(name);
+        self.page.push(' ');
+        self.page.push_str(kind);
+        self.page.push('\n');
+        for Series { labels, value, .. } in series {
+            let labels = self.labels_of(family, labels);
+            match value {
+                Value::Counter(n) => self.line(name, "", &labels, n),
+                // NB: as Prometheus 3 and vLLM write it: `1.0`, not `1`.
+                Value::Gauge(value) => self.line(name, "", &labels, format_args!("{value:?}")),
+                Value::Histogram(reading) => self.histogram(name, &labels, reading),
+            }
+        }
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, reading: &HistogramReading) {
+        let bounds = reading.bounds.iter().map(|bound| format!("{bound:?}"));
+        let mut seen = 0;
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&reading.counts) {
+            seen += count;
+            let separator = if labels.is_empty() { "" } else { "," };
+            let labels = format!("{labels}{separator}le=\"{bound}\"");
+            self.line(name, "_bucket", &labels, seen);
+        }
+        self.line(name, "_sum", labels, format_args!("{:?}", reading.sum));
+        self.line(name, "_count", labels, seen);
+    }
+
+    fn line(&mut self, name: &str, suffix: &str, labels: &str, value: impl std::fmt::Display) {
+        self.page.push_str(name);
+        self.page.push_str(suffix);
+        if !labels.is_empty() {
+            self.page.push('{');
+            self.page.push_str(labels);
+            self.page.push('}');
+        }
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.page, " {value}");
+        self.series += 1;
+    }
+
+    fn labels_of(&self, family: &Family, values: &[Arc<str>]) -> String {
+        let mut text = String::new();
+        for (key, value) in family.labels.iter().zip(values) {
+            push_label(&mut text, key, value);
+        }
+        if !text.is_empty() && !self.labels.is_empty() {
+            text.push(',');
+        }
+        text + &self.labels
+    }
+}
+
+fn push_label(text: &mut String, key: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(key);
+    text.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names;
+
+    #[test]
+    fn values_and_labels() {
+        let labels = [StaticLabel::new("zone", "a\"b\\c\nd").unwrap()];
+        let mut readings = Readings::default();
+        readings.push(&names::SERIES, [], Value::Gauge(3.0));
+        readings.push(&names::REQUEST_TOTAL, [Arc::from("m")], Value::Counter(7));
+        let reading =
+            HistogramReading { bounds: [0.5, 1.0].into(), counts: [1, 2, 3].into(), sum: 9.25 };
+        let queue = &names::TIME_IN_QUEUE_SECONDS;
+        readings.push(queue, [Arc::from("m")], Value::Histogram(reading));
+
+        let naming = Naming::neutral();
+        let mut text = Text::new(&naming, &labels);
+        text.families(&readings);
+        assert_eq!(text.series(), 7);
+        let page = text.finish("");
+        let lines: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let zone = r#"zone="a\"b\\c\nd""#;
+        assert_eq!(
+            lines,
+            [
+                format!("infermeter_series{{{zone}}} 3.0"),
+                format!("llm_request_total{{model_name=\"m\",{zone}}} 7"),
+                format!("llm_time_in_queue_seconds_bucket{{model_name=\"m\",{zone},le=\"0.5\"}} 1"),
+                format!("llm_time_in_queue_seconds_bucket{{model_name=\"m\",{zone},le=\"1.0\"}} 3"),
+                format!(
+                    "llm_time_in_queue_seconds_bucket{{model_name=\"m\",{zone},le=\"+Inf\"}} 6"
+                ),
+                format!("llm_time_in_queue_seconds_sum{{model_name=\"m\",{zone}}} 9.25"),
+                format!("llm_time_in_queue_seconds_count{{model_name=\"m\",{zone}}} 6"),
+            ]
+        );
+        assert_eq!(page.matches("# TYPE ").count(), 3);
+        assert_eq!(page.matches("# HELP ").count(), 3);
+    }
+
+    #[test]
+    fn an_alias_is_the_same_series_once_more() {
+        let mut readings = Readings::default();
+        let reading = HistogramReading { bounds: [].into(), counts: [2].into(), sum: 1.0 };
+        readings.push(&names::TIME_IN_QUEUE_SECONDS, [Arc::from("m")], Value::Histogram(reading));
+        let naming = Naming::vllm();
+        let mut text = Text::new(&naming, &[]);
+        text.families(&readings);
+        let page = text.finish("");
+        assert!(page.contains("vllm:time_in_queue_seconds_count{model_name=\"m\"} 2\n"));
+        assert!(page.contains("vllm:request_queue_time_seconds_count{model_name=\"m\"} 2\n"));
+    }
+}

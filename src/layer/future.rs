@@ -1,0 +1,190 @@
+//! The future of a response: waits for the service, calls it, and hands the record to the body.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower::Service;
+
+use super::Start;
+use crate::{
+    outcome::{FailureReason, Outcome, Phase},
+    record::{Mark, Record, RequestObserver},
+    stream::{Head, ObservedBody},
+    wire::Wire,
+};
+
+/// The body of a response that passed the layer: the inner one, watched.
+pub type ResponseBody<B> = ObservedBody<B, RequestObserver>;
+
+/// The response future of [`InferenceService`](super::InferenceService).
+#[pin_project]
+pub struct ResponseFuture<S: Service<Request<B>>, B> {
+    #[pin]
+    state: State<S, B, S::Future>,
+    /// Until there is a response, if the request is measured.
+    open: Option<Open>,
+}
+
+#[pin_project(project = StateProj)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each request")]
+enum State<S, B, F> {
+    /// Waiting for the service to become ready.
+    Waiting { service: S, request: Option<Request<B>> },
+    /// Waiting for its response.
+    Called {
+        #[pin]
+        response: F,
+    },
+}
+
+/// A record without a response yet. Dropped as it is, the client went away, or the service
+/// panicked.
+struct Open {
+    /// Until the end, or until a body has it.
+    record: Option<Arc<Record>>,
+    wire: Wire,
+    start: Start,
+    /// The service is being polled: still true in `drop`, it panicked.
+    polling: bool,
+}
+
+// === impl ResponseFuture ===
+
+impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+    pub(super) const fn unmeasured(service: S, request: Request<B>) -> Self {
+        Self { state: State::Waiting { service, request: Some(request) }, open: None }
+    }
+
+    pub(super) fn measured(
+        service: S,
+        request: Request<B>,
+        record: Arc<Record>,
+        wire: Wire,
+        start: Start,
+    ) -> Self {
+        let open = Open { record: Some(record), wire, start, polling: false };
+        Self { state: State::Waiting { service, request: Some(request) }, open: Some(open) }
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = Open::polling(this.open, |open| this.state.poll(cx, open));
+        let response = ready!(polled);
+        let Some(mut open) = this.open.take() else {
+            return Poll::Ready(response.map(|response| response.map(ObservedBody::unwatched)));
+        };
+        Poll::Ready(match response {
+            Ok(response) => Ok(open.respond(response)),
+            Err(error) => {
+                open.close(Outcome::Failure(FailureReason::ServerError));
+                Err(error)
+            }
+        })
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("measured", &self.open.is_some()).finish()
+    }
+}
+
+// === impl State ===
+
+impl<S, B, F> State<S, B, F>
+where
+    S: Service<Request<B>, Future = F>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+{
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        open: Option<&Open>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        loop {
+            match self.as_mut().project() {
+                StateProj::Waiting { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let Some(request) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    if let Some(open) = open {
+                        open.called();
+                    }
+                    let response = service.call(request);
+                    self.set(Self::Called { response });
+                }
+                StateProj::Called { response } => return response.poll(cx),
+            }
+        }
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    /// Polls the service in a way that a panic of it is seen.
+    fn polling<T>(open: &mut Option<Self>, poll: impl FnOnce(Option<&Self>) -> T) -> T {
+        if let Some(open) = open {
+            open.polling = true;
+        }
+        let polled = poll(open.as_ref());
+        if let Some(open) = open {
+            open.polling = false;
+        }
+        polled
+    }
+
+    /// The service is ready and about to be called.
+    fn called(&self) {
+        if let (Start::Call, Some(record)) = (self.start, &self.record) {
+            record.mark(Mark::Started, Instant::now());
+        }
+    }
+
+    /// The response is there: from here on its body keeps the record.
+    fn respond<B: Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let (parts, body) = response.into_parts();
+        let body = match self.record.take() {
+            Some(record) => {
+                let head = Head::new(parts.status, &parts.headers);
+                ObservedBody::watch(body, &self.wire, head, RequestObserver::new(record))
+            }
+            None => ObservedBody::unwatched(body),
+        };
+        Response::from_parts(parts, body)
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        if let Some(record) = self.record.take() {
+            record.close_without_head(outcome);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close(if self.polling {
+            Outcome::Failure(FailureReason::ServerError)
+        } else {
+            // The record knows the phase.
+            Outcome::Aborted(Phase::Queue)
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! How a layer is set up.
+
+use std::{fmt, sync::Arc};
+
+use http::request::Parts;
+use tower::Layer;
+
+use super::{Endpoint, InferenceService, endpoint::Endpoints};
+use crate::record::{Meter, ModelId};
+
+/// Measures the requests that pass through. See the [module docs](crate::layer).
+#[derive(Clone, Debug)]
+pub struct InferenceLayer {
+    config: Arc<Config>,
+}
+
+/// What marks the end of the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// The wrapped service becomes ready and is called.
+    #[default]
+    Call,
+    /// The service says so: in the queue until the first of
+    /// [`RequestMeter::started`](crate::RequestMeter::started), a
+    /// [`StartedLayer`](super::StartedLayer), the first content of a stream. A request that ends
+    /// without any has ended in the queue.
+    Reported,
+}
+
+/// What every request needs; shared by all clones of a service.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) meter: Meter,
+    pub(super) default_model: ModelId,
+    pub(super) endpoints: Endpoints,
+    pub(super) start: Start,
+    pub(super) model_from: Option<ModelFrom>,
+}
+
+pub(super) type ModelFrom = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+
+// === impl InferenceLayer ===
+
+impl InferenceLayer {
+    /// Measures into `meter`; the queue ends at [`Start::Call`].
+    pub fn new(meter: Meter) -> Self {
+        let config = Config {
+            default_model: meter.default_model(),
+            endpoints: Endpoints::new(&meter),
+            meter,
+            start: Start::default(),
+            model_from: None,
+        };
+        Self { config: Arc::new(config) }
+    }
+
+    /// Chooses what marks the end of the queue.
+    #[must_use]
+    pub fn start(self, start: Start) -> Self {
+        self.with(|config| config.start = start)
+    }
+
+    /// Measures POST requests to one more path, or reads a known path in another way.
+    #[must_use]
+    pub fn endpoint(self, path: &str, endpoint: &Endpoint) -> Self {
+        self.with(|config| config.endpoints.add(path, endpoint, &config.meter))
+    }
+
+    /// Measures every POST, for servers with routes of their own: what is not known otherwise has
+    /// the `endpoint` label `other` and is read as OpenAI answers are.
+    #[must_use]
+    pub fn all(self) -> Self {
+        self.with(|config| config.endpoints.add_other(&config.meter))
+    }
+
+    /// Takes the model label from the request head; `None` means the meter's own.
+    ///
+    /// The label is bounded, see
+    /// [`MeterBuilder::max_models`](crate::record::MeterBuilder::max_models), but a client can
+    /// still fill the places: look the name up among those you serve. A panic costs the label only.
+    #[must_use]
+    pub fn model_from(
+        self,
+        model: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.model_from = Some(Arc::new(model)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        // A clone that was made before keeps its own settings.
+        change(Arc::make_mut(&mut self.config));
+        self
+    }
+}
+
+impl<S> Layer<S> for InferenceLayer {
+    type Service = InferenceService<S>;
+
+    fn layer(&self, inner: S) -> InferenceService<S> {
+        InferenceService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+// === impl Config ===
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("start", &self.start).finish_non_exhaustive()
+    }
+}

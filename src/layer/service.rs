@@ -1,0 +1,74 @@
+//! The service that the layer makes.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower::Service;
+
+use super::{ResponseBody, ResponseFuture, layer::Config, path::full_path};
+use crate::record::{ModelId, Record, RequestMeter};
+
+/// Measures the requests of the service inside. See the [module docs](crate::layer).
+#[derive(Clone, Debug)]
+pub struct InferenceService<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+// === impl InferenceService ===
+
+impl<S> InferenceService<S> {
+    pub(super) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for InferenceService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: Body,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    /// Always ready: a request that has to wait for the service inside is seen waiting.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let inner = self.inner.clone();
+        let (method, headers) = (request.method(), request.headers());
+        let path = full_path(&request);
+        let Some(measured) = self.config.endpoints.find(method, path, headers) else {
+            return ResponseFuture::unmeasured(inner, request);
+        };
+        let (request, model) = self.model(request);
+        let shared = Arc::clone(self.config.meter.shared());
+        let record = Record::open(shared, Arc::clone(&measured.series), model);
+        let mut request = request;
+        request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
+        ResponseFuture::measured(inner, request, record, measured.wire.clone(), self.config.start)
+    }
+}
+
+impl<S> InferenceService<S> {
+    /// The model label at arrival.
+    fn model<B>(&self, request: Request<B>) -> (Request<B>, ModelId) {
+        let Config { meter, default_model, model_from, .. } = &*self.config;
+        let Some(model_from) = model_from else {
+            return (request, *default_model);
+        };
+        let (parts, body) = request.into_parts();
+        // The panic hook has told of it.
+        let name = catch_unwind(AssertUnwindSafe(|| model_from(&parts))).ok().flatten();
+        let model = name.map_or(*default_model, |name| meter.model_id(&name));
+        (Request::from_parts(parts, body), model)
+    }
+}

@@ -1,0 +1,777 @@
+//! Every metric family that is published: names, kinds, labels, units, help and default buckets.
+//!
+//! This catalogue is the one place where they are written down. Dashboards, alerts and autoscalers
+//! are built on it, so a change here is a breaking change for somebody. `docs/metrics.md` is
+//! [generated](markdown()) from it.
+//!
+//! A family is prefixed (it gets the prefix of a [`Naming`]) or is named `infermeter_*` whatever
+//! the prefix is. Some prefixed families have an alias, the name that vLLM uses for the same
+//! quantity: the same values, rendered twice.
+//!
+//! ```
+//! use infermeter::names::{Naming, TIME_IN_QUEUE_SECONDS as QUEUE};
+//!
+//! let vllm = Naming::vllm();
+//! assert_eq!(vllm.name(&QUEUE), "vllm:time_in_queue_seconds");
+//! assert_eq!(vllm.alias(&QUEUE).as_deref(), Some("vllm:request_queue_time_seconds"));
+//!
+//! let neutral = Naming::neutral();
+//! assert_eq!(neutral.name(&QUEUE), "llm_time_in_queue_seconds");
+//! assert_eq!(neutral.alias(&QUEUE), None);
+//! ```
+
+use std::collections::BTreeSet;
+
+pub(crate) mod buckets;
+mod labels;
+mod markdown;
+mod naming;
+
+pub use buckets::{Buckets, BucketsError};
+pub use labels::{LabelError, StaticLabel};
+pub use markdown::markdown;
+pub use naming::{Naming, NamingError};
+
+/// What a family's values do over time; the word after `# TYPE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by size, with their sum and number.
+    Histogram,
+}
+
+/// What one unit of a family's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Tokens of the model's own tokenizer.
+    Tokens,
+    /// HTTP requests.
+    Requests,
+    /// Response bodies.
+    Bodies,
+    /// Alternative answers to one request (the `n` of a request).
+    Choices,
+    /// Label values.
+    Values,
+    /// Observations of a histogram or readings of a source.
+    Observations,
+    /// Time series.
+    Series,
+    /// None: the value is always 1 and the labels carry the information.
+    Info,
+}
+
+/// When a family is on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// From the first scrape on, at 0 where nothing has happened yet.
+    Always,
+    /// Under a condition, which the text names.
+    When(&'static str),
+    /// The name is settled, but nothing publishes it yet; the text names what will.
+    Reserved(&'static str),
+}
+
+/// One metric family: everything about it but its values.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Family {
+    /// The name, without the prefix where the family is [`prefixed`](Family::prefixed).
+    pub name: &'static str,
+    /// Whether the name gets the prefix of a [`Naming`].
+    pub prefixed: bool,
+    /// The name, without prefix, that vLLM uses for the same quantity, where it is another one.
+    pub alias: Option<&'static str>,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// What one unit of the value is.
+    pub unit: Unit,
+    /// One sentence, used as `# HELP`: what is measured, from when to when.
+    pub help: &'static str,
+    /// The label names, in the order in which they are rendered. Static labels come on top.
+    pub labels: &'static [&'static str],
+    /// The default upper bounds, without `+Inf`; `Some` for histograms only.
+    pub buckets: Option<&'static [f64]>,
+    /// When the family is on the page.
+    pub presence: Presence,
+}
+
+/// Every label name that a family can have, each once, in alphabetical order.
+pub fn catalogue_labels() -> impl Iterator<Item = &'static str> {
+    let labels: BTreeSet<_> = CATALOGUE.iter().flat_map(|family| family.labels).copied().collect();
+    labels.into_iter()
+}
+
+/// The label names of the catalogue.
+pub mod label {
+    /// The model that served the request, from a bounded set.
+    pub const MODEL_NAME: &str = "model_name";
+    /// The data-parallel rank of the engine; `0` where there is one.
+    pub const ENGINE: &str = "engine";
+    /// The configured name of a measured endpoint, never the raw path.
+    pub const ENDPOINT: &str = "endpoint";
+    /// `success`, `failure` or `aborted`.
+    pub const OUTCOME: &str = "outcome";
+    /// Why a request ended as it did, or why something was not read or not recorded.
+    pub const REASON: &str = "reason";
+    /// The HTTP status of the head that was sent, or `none`.
+    pub const CODE: &str = "code";
+    /// Why the generation stopped: `stop`, `length`, `tool_calls`, `content_filter`, `other`.
+    pub const FINISHED_REASON: &str = "finished_reason";
+    /// Where a token count came from.
+    pub const SOURCE: &str = "source";
+    /// Where a running request stands: `queue`, `prefill` or `decode`.
+    pub const PHASE: &str = "phase";
+    /// The name of the label whose values were capped.
+    pub const LABEL: &str = "label";
+    /// The version of infermeter.
+    pub const VERSION: &str = "version";
+    /// The version of the compiler that built it.
+    pub const RUSTC: &str = "rustc";
+    /// The cargo features it was built with.
+    pub const FEATURES: &str = "features";
+    /// The tenant that a request belongs to, from a bounded set.
+    pub const TENANT: &str = "tenant";
+    /// Which tokens: `prompt` or `generation`.
+    pub const KIND: &str = "kind";
+}
+
+/// Every family in page order: the prefixed ones first, then those named `infermeter_*`.
+pub static CATALOGUE: &[&Family] = &[
+    &REQUEST_TOTAL,
+    &REQUEST_SUCCESS_TOTAL,
+    &REQUEST_FAILURE_TOTAL,
+    &REQUEST_ABORTED_TOTAL,
+    &PROMPT_TOKENS_TOTAL,
+    &PROMPT_TOKENS_CACHED_TOTAL,
+    &GENERATION_TOKENS_TOTAL,
+    &REASONING_TOKENS_TOTAL,
+    &TIME_IN_QUEUE_SECONDS,
+    &TIME_TO_FIRST_TOKEN_SECONDS,
+    &INTER_TOKEN_LATENCY_SECONDS,
+    &TIME_PER_OUTPUT_TOKEN_SECONDS,
+    &E2E_REQUEST_LATENCY_SECONDS,
+    &REQUEST_PREFILL_TIME_SECONDS,
+    &REQUEST_DECODE_TIME_SECONDS,
+    &REQUEST_INFERENCE_TIME_SECONDS,
+    &REQUEST_PROMPT_TOKENS,
+    &REQUEST_GENERATION_TOKENS,
+    &REQUEST_MAX_NUM_GENERATION_TOKENS,
+    &REQUEST_PARAMS_MAX_TOKENS,
+    &REQUEST_PARAMS_N,
+    &ITERATION_TOKENS_TOTAL,
+    &NUM_REQUESTS_WAITING,
+    &NUM_REQUESTS_RUNNING,
+    &REQUESTS_TOTAL,
+    &REQUESTS_RECEIVED_TOTAL,
+    &TENANT_REQUESTS_TOTAL,
+    &TENANT_TOKENS_TOTAL,
+    &TOKEN_ACCOUNTING_TOTAL,
+    &ADMISSION_WAIT_SECONDS,
+    &REQUEST_DURATION_SECONDS,
+    &REQUESTS_IN_FLIGHT,
+    &BUILD_INFO,
+    &LABEL_OVERFLOW_TOTAL,
+    &UNREAD_BODIES_TOTAL,
+    &OBSERVATIONS_DROPPED_TOTAL,
+    &SCRAPE_DURATION_SECONDS,
+    &SERIES,
+    &TOKEN_DRIFT_TOTAL,
+];
+
+// Families that are divided by each other carry the model alone, so that the division matches.
+const MODEL: &[&str] = &[label::MODEL_NAME];
+const STATE: &[&str] = &[label::MODEL_NAME, label::ENGINE];
+
+const START_KNOWN: &str = "where the start of a request is known: always in a server, \
+    in the proxy only with a per-request queue time";
+
+// === Requests ===
+
+/// Requests that ended, however they ended.
+pub static REQUEST_TOTAL: Family = counter(
+    "request_total",
+    Unit::Requests,
+    MODEL,
+    "Requests that ended, however they ended, each counted once at its end.",
+);
+
+/// Requests whose response reached its proper end.
+pub static REQUEST_SUCCESS_TOTAL: Family = counter(
+    "request_success_total",
+    Unit::Requests,
+    &[label::MODEL_NAME, label::FINISHED_REASON],
+    "Requests whose response reached its proper end, one per HTTP request, by why the generation \
+     stopped.",
+);
+
+/// Requests that ended by an error.
+pub static REQUEST_FAILURE_TOTAL: Family = counter(
+    "request_failure_total",
+    Unit::Requests,
+    MODEL,
+    "Requests that ended by an error, before or in the response.",
+);
+
+/// Requests whose client went away first.
+pub static REQUEST_ABORTED_TOTAL: Family = counter(
+    "request_aborted_total",
+    Unit::Requests,
+    MODEL,
+    "Requests whose client went away before the response ended.",
+);
+
+/// Ended requests with every detail: the one rich counter.
+pub static REQUESTS_TOTAL: Family = counter(
+    "infermeter_requests_total",
+    Unit::Requests,
+    &[label::MODEL_NAME, label::ENDPOINT, label::OUTCOME, label::REASON, label::CODE],
+    "Requests that ended, each counted once at its end, by endpoint, outcome, reason and the \
+     status code that was sent.",
+)
+.unprefixed()
+.when("a series from the first request that ends so");
+
+/// Requests counted on arrival: the demand signal.
+pub static REQUESTS_RECEIVED_TOTAL: Family = counter(
+    "infermeter_requests_received_total",
+    Unit::Requests,
+    &[label::ENDPOINT],
+    "Requests counted when they arrive, those that are rejected later included.",
+)
+.unprefixed();
+
+/// Ended requests by tenant.
+pub static TENANT_REQUESTS_TOTAL: Family = counter(
+    "infermeter_tenant_requests_total",
+    Unit::Requests,
+    &[label::MODEL_NAME, label::TENANT, label::OUTCOME],
+    "Requests that ended, each counted once at its end, by tenant and outcome.",
+)
+.unprefixed()
+.reserved("the tenant extractor");
+
+/// Tokens by tenant.
+pub static TENANT_TOKENS_TOTAL: Family = counter(
+    "infermeter_tenant_tokens_total",
+    Unit::Tokens,
+    &[label::MODEL_NAME, label::TENANT, label::KIND],
+    "Prompt and generated tokens by tenant.",
+)
+.unprefixed()
+.reserved("the tenant extractor");
+
+// === Tokens ===
+
+/// Prompt tokens, cached ones included.
+pub static PROMPT_TOKENS_TOTAL: Family = counter(
+    "prompt_tokens_total",
+    Unit::Tokens,
+    MODEL,
+    "Prompt tokens, cached ones included, added once per request when its count is first certain.",
+);
+
+/// The part of the prompt tokens that came from a prefix cache.
+pub static PROMPT_TOKENS_CACHED_TOTAL: Family = counter(
+    "prompt_tokens_cached_total",
+    Unit::Tokens,
+    MODEL,
+    "The part of the prompt tokens that came from a prefix cache.",
+);
+
+/// Generated tokens, reasoning included.
+pub static GENERATION_TOKENS_TOTAL: Family = counter(
+    "generation_tokens_total",
+    Unit::Tokens,
+    MODEL,
+    "Generated tokens, reasoning included, growing while a stream runs and settled to the engine's \
+     own count at its end.",
+);
+
+/// The part of the generated tokens that was reasoning.
+pub static REASONING_TOKENS_TOTAL: Family = counter(
+    "reasoning_tokens_total",
+    Unit::Tokens,
+    MODEL,
+    "The part of the generated tokens that was reasoning.",
+);
+
+/// Ended requests by where their token count came from.
+pub static TOKEN_ACCOUNTING_TOTAL: Family = counter(
+    "infermeter_token_accounting_total",
+    Unit::Requests,
+    &[label::MODEL_NAME, label::SOURCE],
+    "Requests that ended after a 2xx head, by where the final count of generated tokens came from.",
+)
+.unprefixed();
+
+// === Latency and size ===
+
+/// Time from arrival until the request started.
+pub static TIME_IN_QUEUE_SECONDS: Family = histogram(
+    "time_in_queue_seconds",
+    Unit::Seconds,
+    buckets::QUEUE,
+    "Time from the arrival of a request until it started, for every request that started.",
+)
+.alias("request_queue_time_seconds")
+.when("always in a server; in the proxy where the engine tells queue times");
+
+/// Time from arrival until our admission let the request in.
+pub static ADMISSION_WAIT_SECONDS: Family = histogram(
+    "infermeter_admission_wait_seconds",
+    Unit::Seconds,
+    buckets::QUEUE,
+    "Time from the arrival of a request until admission let it in.",
+)
+.unprefixed()
+.reserved("the admission layer");
+
+/// Time from arrival until the first generated content.
+pub static TIME_TO_FIRST_TOKEN_SECONDS: Family = histogram(
+    "time_to_first_token_seconds",
+    Unit::Seconds,
+    buckets::TTFT,
+    "Time from the arrival of a request until its first generated content (text, reasoning or \
+     tool call), for streams that got that far and requests whose handler said so.",
+);
+
+/// Time between one token of a stream and the next.
+pub static INTER_TOKEN_LATENCY_SECONDS: Family = histogram(
+    "inter_token_latency_seconds",
+    Unit::Seconds,
+    buckets::ITL,
+    "Time from one content event of a streamed choice to the next, divided by the tokens that the \
+     later one carries and recorded that many times.",
+);
+
+/// Mean time per token after the first, one observation per request.
+pub static TIME_PER_OUTPUT_TOKEN_SECONDS: Family = histogram(
+    "time_per_output_token_seconds",
+    Unit::Seconds,
+    buckets::ITL,
+    "Time from the first to the last token of the longest choice, divided by its tokens less one, \
+     for requests that ended well with two tokens or more.",
+)
+.alias("request_time_per_output_token_seconds");
+
+/// Time from arrival to the end of the body, for successes.
+pub static E2E_REQUEST_LATENCY_SECONDS: Family = histogram(
+    "e2e_request_latency_seconds",
+    Unit::Seconds,
+    buckets::LATENCY,
+    "Time from the arrival of a request to the end of its response body, for requests that \
+     succeeded.",
+);
+
+/// Time from arrival to the end, for every request, by outcome.
+pub static REQUEST_DURATION_SECONDS: Family = histogram(
+    "infermeter_request_duration_seconds",
+    Unit::Seconds,
+    buckets::LATENCY,
+    "Time from the arrival of a request to its end, however it ended.",
+)
+.unprefixed()
+.labels(&[label::MODEL_NAME, label::OUTCOME]);
+
+/// Time from the start to the first token.
+pub static REQUEST_PREFILL_TIME_SECONDS: Family = histogram(
+    "request_prefill_time_seconds",
+    Unit::Seconds,
+    buckets::LATENCY,
+    "Time from the start of a request to its first token.",
+)
+.when(START_KNOWN);
+
+/// Time from the first token to the last.
+pub static REQUEST_DECODE_TIME_SECONDS: Family = histogram(
+    "request_decode_time_seconds",
+    Unit::Seconds,
+    buckets::LATENCY,
+    "Time from the first token of a request to its last.",
+)
+.when(START_KNOWN);
+
+/// Time from the start to the end.
+pub static REQUEST_INFERENCE_TIME_SECONDS: Family = histogram(
+    "request_inference_time_seconds",
+    Unit::Seconds,
+    buckets::LATENCY,
+    "Time from the start of a request to its end.",
+)
+.when(START_KNOWN);
+
+/// Prompt tokens of one request.
+pub static REQUEST_PROMPT_TOKENS: Family = histogram(
+    "request_prompt_tokens",
+    Unit::Tokens,
+    buckets::TOKENS,
+    "Prompt tokens of one request, where their number is known.",
+);
+
+/// Generated tokens of one request.
+pub static REQUEST_GENERATION_TOKENS: Family = histogram(
+    "request_generation_tokens",
+    Unit::Tokens,
+    buckets::TOKENS,
+    "Generated tokens of one request, all its choices together, where their number is known.",
+);
+
+/// Generated tokens of the longest choice of one request.
+pub static REQUEST_MAX_NUM_GENERATION_TOKENS: Family = histogram(
+    "request_max_num_generation_tokens",
+    Unit::Tokens,
+    buckets::TOKENS,
+    "Generated tokens of the longest choice of one request, where their number is known.",
+);
+
+/// The token limit that a request asked for.
+pub static REQUEST_PARAMS_MAX_TOKENS: Family = histogram(
+    "request_params_max_tokens",
+    Unit::Tokens,
+    buckets::TOKENS,
+    "The limit of generated tokens that a request body asked for.",
+)
+.reserved("the proxy, which reads the request body");
+
+/// The number of choices that a request asked for.
+pub static REQUEST_PARAMS_N: Family = histogram(
+    "request_params_n",
+    Unit::Choices,
+    buckets::N,
+    "The number of choices (n) that a request body asked for.",
+)
+.reserved("the proxy, which reads the request body");
+
+/// Tokens of one engine step: a histogram in spite of its name, which is vLLM's.
+pub static ITERATION_TOKENS_TOTAL: Family = histogram(
+    "iteration_tokens_total",
+    Unit::Tokens,
+    buckets::ITERATION,
+    "Tokens of one engine step, a histogram in spite of its name.",
+)
+.reserved("the engine handle");
+
+// === State ===
+
+/// Requests that wait, by engine.
+pub static NUM_REQUESTS_WAITING: Family = gauge(
+    "num_requests_waiting",
+    Unit::Requests,
+    STATE,
+    "Requests that wait for their start now, as the engine tells, else those in the queue phase.",
+);
+
+/// Requests that run, by engine.
+pub static NUM_REQUESTS_RUNNING: Family = gauge(
+    "num_requests_running",
+    Unit::Requests,
+    STATE,
+    "Requests that run now, as the engine tells, else those in the prefill and decode phases.",
+);
+
+/// Requests that arrived and did not end yet, by phase: the gauge of the identity.
+pub static REQUESTS_IN_FLIGHT: Family = gauge(
+    "infermeter_requests_in_flight",
+    Unit::Requests,
+    &[label::MODEL_NAME, label::PHASE],
+    "Requests that arrived and have not ended yet, by the phase they are in.",
+)
+.unprefixed();
+
+// === Self ===
+
+/// What was built: always 1.
+pub static BUILD_INFO: Family = gauge(
+    "infermeter_build_info",
+    Unit::Info,
+    &[label::VERSION, label::RUSTC, label::FEATURES],
+    "Always 1, with the version of infermeter, its compiler and its features as labels.",
+)
+.unprefixed();
+
+/// Label values that a cap turned into `other`.
+pub static LABEL_OVERFLOW_TOTAL: Family = counter(
+    "infermeter_label_overflow_total",
+    Unit::Values,
+    &[label::LABEL],
+    "Label values that a cap turned into other, by label.",
+)
+.unprefixed();
+
+/// Measured responses that passed through unread.
+pub static UNREAD_BODIES_TOTAL: Family = counter(
+    "infermeter_unread_bodies_total",
+    Unit::Bodies,
+    &[label::REASON],
+    "Measured responses whose body passed through unread and for which the handler gave no counts \
+     either.",
+)
+.unprefixed();
+
+/// Observations that were no usable number.
+pub static OBSERVATIONS_DROPPED_TOTAL: Family = counter(
+    "infermeter_observations_dropped_total",
+    Unit::Observations,
+    &[label::REASON],
+    "Observations that were dropped because they were not a number or negative.",
+)
+.unprefixed()
+.reserved("sampled sources");
+
+/// How long the page took to put together.
+pub static SCRAPE_DURATION_SECONDS: Family = gauge(
+    "infermeter_scrape_duration_seconds",
+    Unit::Seconds,
+    &[],
+    "Time from the start of collecting the last page to the end of rendering it.",
+)
+.unprefixed();
+
+/// How many series the page has.
+pub static SERIES: Family =
+    gauge("infermeter_series", Unit::Series, &[], "Time series on the page.").unprefixed();
+
+/// What the engine counted beyond what was counted here.
+pub static TOKEN_DRIFT_TOTAL: Family = counter(
+    "infermeter_token_drift_total",
+    Unit::Tokens,
+    &[label::MODEL_NAME, label::KIND],
+    "Tokens in the engine's own counters beyond those counted here, requests with several choices \
+     and requests that went past here included.",
+)
+.unprefixed()
+.reserved("the proxy, which reads the engine's counters");
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word after `# TYPE`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// The unit in lower case, such as `seconds`; `info` for a value that is always 1.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+            Self::Bodies => "bodies",
+            Self::Choices => "choices",
+            Self::Values => "values",
+            Self::Observations => "observations",
+            Self::Series => "series",
+            Self::Info => "info",
+        }
+    }
+}
+
+// === impl Family ===
+
+const fn counter(
+    name: &'static str,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        name,
+        prefixed: true,
+        alias: None,
+        kind: Kind::Counter,
+        unit,
+        help,
+        labels,
+        buckets: None,
+        presence: Presence::Always,
+    }
+}
+
+const fn gauge(
+    name: &'static str,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    let mut family = counter(name, unit, labels, help);
+    family.kind = Kind::Gauge;
+    family
+}
+
+const fn histogram(
+    name: &'static str,
+    unit: Unit,
+    buckets: &'static [f64],
+    help: &'static str,
+) -> Family {
+    let mut family = counter(name, unit, MODEL, help);
+    family.kind = Kind::Histogram;
+    family.buckets = Some(buckets);
+    family
+}
+
+impl Family {
+    const fn unprefixed(mut self) -> Self {
+        self.prefixed = false;
+        self
+    }
+
+    const fn alias(mut self, name: &'static str) -> Self {
+        self.alias = Some(name);
+        self
+    }
+
+    const fn labels(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    const fn when(mut self, condition: &'static str) -> Self {
+        self.presence = Presence::When(condition);
+        self
+    }
+
+    const fn reserved(mut self, publisher: &'static str) -> Self {
+        self.presence = Presence::Reserved(publisher);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// What a family puts on a page, the suffixes of a histogram included.
+    fn sample_names(family: &Family, naming: &Naming) -> Vec<String> {
+        let suffixes: &[&str] = match family.kind {
+            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        let names = [Some(naming.name(family)), naming.alias(family)];
+        let names = names.into_iter().flatten();
+        names
+            .flat_map(|name| suffixes.iter().map(move |suffix| format!("{name}{suffix}")))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_valid_and_unique_under_every_naming() {
+        let namings = [
+            Naming::vllm(),
+            Naming::vllm().without_aliases(),
+            Naming::neutral(),
+            Naming::prefix("x_").unwrap(),
+            Naming::prefix("infermeter").unwrap(),
+        ];
+        for naming in &namings {
+            let mut seen = HashSet::new();
+            for name in CATALOGUE.iter().flat_map(|f| sample_names(f, naming)) {
+                let mut bytes = name.bytes();
+                let first = bytes.next().unwrap();
+                assert!(first.is_ascii_alphabetic() || first == b'_', "{name}");
+                let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_:".contains(&b);
+                assert!(bytes.all(ok), "{name}");
+                assert!(seen.insert(name.clone()), "{name} is there twice");
+            }
+        }
+    }
+
+    #[test]
+    fn families_without_prefix_are_ours_and_come_last() {
+        for family in CATALOGUE {
+            let ours = family.name.starts_with("infermeter_");
+            assert_eq!(family.prefixed, !ours, "{}", family.name);
+            assert!(family.prefixed || family.alias.is_none(), "{}", family.name);
+        }
+        assert!(CATALOGUE.is_sorted_by_key(|family| !family.prefixed));
+    }
+
+    #[test]
+    fn every_static_is_in_the_catalogue() {
+        let source = include_str!("names.rs");
+        let statics = source.lines().filter(|line| line.starts_with("pub static "));
+        let families = statics.filter(|line| line.contains(": Family ="));
+        assert_eq!(families.count(), CATALOGUE.len());
+    }
+
+    #[test]
+    fn counters_end_in_total_and_nothing_else_does() {
+        for family in CATALOGUE {
+            // The one exception is vLLM's own odd name.
+            let total = family.name.ends_with("_total") && family.name != "iteration_tokens_total";
+            assert_eq!(total, family.kind == Kind::Counter, "{}", family.name);
+            assert!(family.alias.is_none_or(|alias| !alias.ends_with("_total")));
+        }
+    }
+
+    #[test]
+    fn names_end_in_their_base_unit() {
+        for family in CATALOGUE {
+            let seconds = family.name.ends_with("_seconds");
+            assert_eq!(seconds, family.unit == Unit::Seconds, "{}", family.name);
+            let info = family.name.ends_with("_info");
+            assert_eq!(info, family.unit == Unit::Info, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn histograms_have_valid_buckets_and_nothing_else_has() {
+        for family in CATALOGUE {
+            let histogram = family.kind == Kind::Histogram;
+            assert_eq!(family.buckets.is_some(), histogram, "{}", family.name);
+            if let Some(bounds) = family.buckets {
+                Buckets::new(bounds.iter().copied()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_one_sentence_on_one_line() {
+        for family in CATALOGUE {
+            let help = family.help;
+            assert!(help.len() > 10 && help.ends_with('.'), "{help}");
+            assert_eq!(help.matches(". ").count(), 0, "{help}");
+            // A backslash or a line break would need escaping on the page, a bar in the docs.
+            assert!(!help.contains(['\n', '\\', '|']) && !help.contains("  "), "{help}");
+        }
+    }
+
+    #[test]
+    fn families_that_are_divided_by_each_other_have_the_same_labels() {
+        for family in [&REQUEST_FAILURE_TOTAL, &REQUEST_ABORTED_TOTAL] {
+            assert_eq!(family.labels, REQUEST_TOTAL.labels);
+        }
+        for family in CATALOGUE.iter().filter(|f| f.prefixed && f.kind == Kind::Histogram) {
+            assert_eq!(family.labels, [label::MODEL_NAME], "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn labels_are_listed_once() {
+        let labels: Vec<_> = catalogue_labels().collect();
+        assert!(labels.is_sorted_by(|a, b| a < b), "{labels:?}");
+        assert!(labels.contains(&label::MODEL_NAME));
+        for family in CATALOGUE {
+            let own: HashSet<_> = family.labels.iter().collect();
+            assert_eq!(own.len(), family.labels.len(), "{}", family.name);
+        }
+    }
+}

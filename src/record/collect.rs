@@ -1,0 +1,104 @@
+//! One consistent view of everything that is published.
+
+use std::sync::Arc;
+
+use crate::names::{Family, StaticLabel};
+
+/// Yields, whenever it is asked, one consistent view of every family.
+///
+/// Consistent means that the identities of the contract hold within one view, at any moment:
+/// `infermeter_requests_received_total = request_total + infermeter_requests_in_flight` (summed)
+/// and `request_total = success + failure + aborted` per model.
+pub trait Collect: Send + Sync + 'static {
+    /// Takes a view. A family or a series that is absent in it is gone.
+    fn collect(&self) -> Readings;
+}
+
+/// Families in the order of the catalogue, each with its series.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Readings {
+    /// Labels that stand on every series besides its own.
+    pub labels: Arc<[StaticLabel]>,
+    /// What was read.
+    pub families: Vec<FamilyReadings>,
+}
+
+/// The series of one family.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FamilyReadings {
+    /// Name, kind, unit, help.
+    pub family: &'static Family,
+    /// Its series; their label values stand in the order of [`Family::labels`].
+    pub series: Vec<Series>,
+}
+
+/// One series.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Series {
+    /// A value for each of [`Family::labels`].
+    pub labels: Vec<Arc<str>>,
+    /// What it stands at.
+    pub value: Value,
+}
+
+/// The value of a series.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// A whole number that only grows.
+    Counter(u64),
+    /// A number that goes up and down.
+    Gauge(f64),
+    /// Counts by bucket.
+    Histogram(HistogramReading),
+}
+
+/// A histogram as it stood.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HistogramReading {
+    /// The upper bounds, rising, without `+Inf`.
+    pub bounds: Arc<[f64]>,
+    /// Observations in each bucket, one more than there are bounds; not cumulative.
+    pub counts: Box<[u64]>,
+    /// Sum of all observations.
+    pub sum: f64,
+}
+
+// === impl Readings ===
+
+impl Readings {
+    /// Adds a series to a family; families come in the order in which they are first named.
+    pub fn push(
+        &mut self,
+        family: &'static Family,
+        labels: impl IntoIterator<Item = Arc<str>>,
+        value: Value,
+    ) {
+        let series = Series { labels: labels.into_iter().collect(), value };
+        match self.families.iter_mut().find(|readings| std::ptr::eq(readings.family, family)) {
+            Some(readings) => readings.series.push(series),
+            None => self.families.push(FamilyReadings { family, series: vec![series] }),
+        }
+    }
+
+    /// The series of a family.
+    pub fn series(&self, family: &'static Family) -> &[Series] {
+        self.families
+            .iter()
+            .find(|readings| std::ptr::eq(readings.family, family))
+            .map_or(&[], |readings| &readings.series)
+    }
+}
+
+// === impl HistogramReading ===
+
+impl HistogramReading {
+    /// How many observations there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}

@@ -1,0 +1,117 @@
+//! What the service itself can say about a request.
+
+use std::sync::Arc;
+
+use http::{Extensions, Request};
+use tokio::time::Instant;
+
+use super::request::{Count, Mark, Record};
+use crate::outcome::{FailureReason, FinishReason};
+
+/// Lets a service add what only it knows about the request it works on.
+///
+/// The layer puts one into the request's extensions; with the `axum` feature it is an extractor.
+/// What it says goes before what the response bytes tell. Cheap to clone, callable from anywhere;
+/// every method does nothing after the response has ended, or where no layer is.
+///
+/// ```
+/// use infermeter::RequestMeter;
+///
+/// fn decode(meter: &RequestMeter, prompt: &[u32]) {
+///     meter.started(); // queue time ends here
+///     meter.prompt_tokens(prompt.len() as u64);
+///     meter.first_token(); // prefill ends here
+///     for _ in 0..3 {
+///         meter.add_generated_tokens(1);
+///     }
+/// }
+///
+/// decode(&RequestMeter::default(), &[1, 2, 3]); // no layer: nothing happens
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RequestMeter(Option<Arc<Record>>);
+
+// === impl RequestMeter ===
+
+impl RequestMeter {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
+        Self(Some(record))
+    }
+
+    /// The handle of a request; one that does nothing where no layer is.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        Self::from_extensions(request.extensions())
+    }
+
+    /// The handle among a request's extensions; one that does nothing where no layer is.
+    pub fn from_extensions(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// The request leaves the queue and is worked on. The first mark wins.
+    ///
+    /// Queue time is from arrival to here. Only `Start::Reported` leaves a request in the queue
+    /// until then.
+    pub fn started(&self) {
+        self.with(|record| record.mark(Mark::Started, Instant::now()));
+    }
+
+    /// The first token was generated. The first mark wins, also against the one that the layer
+    /// sees in a streamed response.
+    pub fn first_token(&self) {
+        self.with(|record| record.mark(Mark::FirstToken, Instant::now()));
+    }
+
+    /// Names the model that serves the request; bounded, see
+    /// [`MeterBuilder::max_models`](super::MeterBuilder::max_models). Ignored after the first
+    /// token.
+    ///
+    /// In flight, the request stays under the name that was known at arrival, and a queue time
+    /// that was taken before is not moved.
+    pub fn model(&self, name: &str) {
+        self.with(|record| record.rename(name));
+    }
+
+    /// How many tokens the prompt has, cached ones included. Counts at once; say it once.
+    pub fn prompt_tokens(&self, tokens: u64) {
+        self.with(|record| record.count(Count::Prompt, tokens));
+    }
+
+    /// How many of the prompt's tokens came from a prefix cache. Say it once.
+    pub fn cached_tokens(&self, tokens: u64) {
+        self.with(|record| record.count(Count::Cached, tokens));
+    }
+
+    /// How many tokens were generated in all, reasoning included. Of several calls the largest
+    /// total wins.
+    pub fn generated_tokens(&self, total: u64) {
+        self.with(|record| record.generated(total));
+    }
+
+    /// So many tokens more were generated. Takes no lock, so it may be called for every token.
+    pub fn add_generated_tokens(&self, tokens: u64) {
+        self.with(|record| record.add_generated(tokens));
+    }
+
+    /// How many of the generated tokens were reasoning. Say it once.
+    pub fn reasoning_tokens(&self, tokens: u64) {
+        self.with(|record| record.count(Count::Reasoning, tokens));
+    }
+
+    /// Generation came to its proper end: whatever of the response follows, the request is a
+    /// success.
+    pub fn finished(&self, reason: FinishReason) {
+        self.with(|record| record.finish(reason));
+    }
+
+    /// The request has failed, whatever the status of its response says.
+    pub fn fail(&self, reason: FailureReason) {
+        self.with(|record| record.fail(reason));
+    }
+
+    fn with(&self, say: impl FnOnce(&Record)) {
+        if let Some(record) = &self.0 {
+            say(record);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Histograms of a fixed shape: no sample is kept, a record is a few instructions.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::collect::HistogramReading;
+
+/// The buckets of one family, shared by its series.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// As published: seconds or tokens.
+    bounds: Arc<[f64]>,
+    /// The same in the unit of recording: whole nanoseconds or tokens.
+    limits: Box<[u64]>,
+    /// How much of the published unit one unit of recording is.
+    scale: f64,
+}
+
+/// Counts what is recorded by any thread.
+///
+/// The sum is a whole number of nanoseconds or tokens. It wraps after 584 years of recorded time,
+/// which Prometheus reads as a restart.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    shape: Arc<Shape>,
+    /// One for each bucket and one for what lies beyond; not cumulative.
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+/// Counts of one stream, given to the shared [`Histogram`] now and then.
+#[derive(Debug, Default)]
+pub(super) struct LocalHistogram {
+    counts: Vec<u64>,
+    sum: u64,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    pub(super) fn seconds(bounds: &[f64]) -> Arc<Self> {
+        Self::new(bounds, 1e-9)
+    }
+
+    pub(super) fn tokens(bounds: &[f64]) -> Arc<Self> {
+        Self::new(bounds, 1.0)
+    }
+
+    fn new(bounds: &[f64], scale: f64) -> Arc<Self> {
+        // A float turns into the nearest whole number that fits.
+        let limits = bounds.iter().map(|bound| (bound / scale).round() as u64).collect();
+        Arc::new(Self { bounds: bounds.into(), limits, scale })
+    }
+
+    fn bucket(&self, value: u64) -> usize {
+        self.limits.partition_point(|limit| *limit < value)
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    pub(super) fn new(shape: &Arc<Shape>) -> Self {
+        let counts = (0..=shape.limits.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { shape: Arc::clone(shape), counts, sum: AtomicU64::new(0) }
+    }
+
+    pub(super) fn time(&self, value: Duration) {
+        self.record(nanos(value));
+    }
+
+    pub(super) fn record(&self, value: u64) {
+        self.counts[self.shape.bucket(value)].fetch_add(1, Relaxed);
+        self.sum.fetch_add(value, Relaxed);
+    }
+
+    pub(super) fn read(&self) -> HistogramReading {
+        let counts: Box<[u64]> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+        HistogramReading {
+            bounds: Arc::clone(&self.shape.bounds),
+            counts,
+            sum: self.sum.load(Relaxed) as f64 * self.shape.scale,
+        }
+    }
+}
+
+// === impl LocalHistogram ===
+
+impl LocalHistogram {
+    /// Records `gap / times`, `times` over.
+    pub(super) fn spread(&mut self, gap: Duration, times: u64, shared: &Histogram) {
+        let gap = nanos(gap);
+        if self.counts.is_empty() {
+            self.counts.resize(shared.counts.len(), 0);
+        }
+        self.counts[shared.shape.bucket(gap / times)] += times;
+        self.sum += gap;
+    }
+
+    pub(super) fn flush(&mut self, shared: &Histogram) {
+        if self.sum == 0 && self.counts.iter().all(|count| *count == 0) {
+            return;
+        }
+        for (local, shared) in self.counts.iter_mut().zip(&shared.counts) {
+            if *local > 0 {
+                shared.fetch_add(std::mem::take(local), Relaxed);
+            }
+        }
+        shared.sum.fetch_add(std::mem::take(&mut self.sum), Relaxed);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_is_below_it() {
+        let histogram = Histogram::new(&Shape::seconds(&[0.001, 0.5, 2.5]));
+        for ms in [0, 1, 2, 500, 2500, 2501] {
+            histogram.time(Duration::from_millis(ms));
+        }
+        let reading = histogram.read();
+        assert_eq!(*reading.counts, [2, 2, 1, 1]);
+        assert!((reading.sum - 5.504).abs() < 1e-9);
+        assert_eq!(reading.count(), 6);
+    }
+
+    #[test]
+    fn a_gap_over_several_tokens_counts_once_for_each() {
+        let shared = Histogram::new(&Shape::seconds(&[0.01, 0.1]));
+        let mut local = LocalHistogram::default();
+        local.flush(&shared);
+        assert_eq!(shared.read().count(), 0);
+
+        local.spread(Duration::from_millis(200), 4, &shared);
+        local.spread(Duration::ZERO, 1, &shared);
+        local.flush(&shared);
+        local.flush(&shared);
+        assert_eq!(*shared.read().counts, [1, 4, 0]);
+        assert!((shared.read().sum - 0.2).abs() < 1e-9);
+    }
+}

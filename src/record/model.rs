@@ -1,0 +1,106 @@
+//! The bounded set of model labels.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::series::{ModelSeries, Shapes};
+
+/// The label of values beyond the cap.
+const OTHER: &str = "other";
+
+/// Place of a model in the table.
+pub(crate) type ModelId = u16;
+
+/// Models by label: at most `cap` of them and [`OTHER`]. None is ever removed, so a place can be
+/// looked up without a lock.
+#[derive(Debug)]
+pub(super) struct Models {
+    places: Box<[OnceLock<ModelSeries>]>,
+    ids: RwLock<HashMap<Arc<str>, ModelId>>,
+    shapes: Shapes,
+    overflow: AtomicU64,
+}
+
+// === impl Models ===
+
+impl Models {
+    pub(super) fn new(cap: u16, shapes: Shapes) -> Self {
+        let places = (0..=usize::from(cap)).map(|_| OnceLock::new()).collect();
+        Self { places, ids: RwLock::default(), shapes, overflow: AtomicU64::new(0) }
+    }
+
+    /// How many places there are.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The place of a label, made if there is room for it, else that of `other`.
+    pub(super) fn id(&self, label: &str) -> ModelId {
+        if let Some(id) = self.ids.read().unwrap_or_else(PoisonError::into_inner).get(label) {
+            return *id;
+        }
+        let mut ids = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = ids.get(label) {
+            return *id;
+        }
+        let other = self.places.len() - 1;
+        let (place, label) = match ids.len() {
+            free if label != OTHER && free < other => (free, label),
+            _ => {
+                if label != OTHER {
+                    self.overflow.fetch_add(1, Relaxed);
+                }
+                (other, OTHER)
+            }
+        };
+        let series = self.places[place].get_or_init(|| ModelSeries::new(label, &self.shapes));
+        // NB: `other` takes no place from the named ones, so it is not in the map.
+        let id = place as ModelId;
+        if place != other {
+            ids.insert(Arc::clone(&series.label), id);
+        }
+        id
+    }
+
+    pub(super) fn get(&self, id: ModelId) -> Option<&ModelSeries> {
+        self.places.get(usize::from(id)).and_then(OnceLock::get)
+    }
+
+    /// Every model that is known, the first one first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ModelId, &ModelSeries)> {
+        (0..).zip(&self.places).filter_map(|(id, place)| Some((id, place.get()?)))
+    }
+
+    pub(super) fn overflow(&self) -> u64 {
+        self.overflow.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_cap_is_other_and_counted() {
+        let models = Models::new(2, Shapes::default());
+        assert_eq!((models.id("a"), models.id("b"), models.id("a")), (0, 1, 0));
+        assert_eq!((models.id("c"), models.id("d"), models.id("c")), (2, 2, 2));
+        assert_eq!(models.overflow(), 3);
+        let labels: Vec<&str> = models.iter().map(|(_, model)| &*model.label).collect();
+        assert_eq!(labels, ["a", "b", "other"]);
+        assert_eq!(models.id("other"), 2);
+        assert_eq!(models.overflow(), 3);
+    }
+
+    #[test]
+    fn other_leaves_the_places_of_the_named() {
+        let models = Models::new(1, Shapes::default());
+        assert_eq!(models.id("other"), 1);
+        assert_eq!(models.id("a"), 0);
+    }
+}

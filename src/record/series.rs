@@ -1,0 +1,167 @@
+//! The atomics of one model and of one endpoint: resolved once, then plain method calls.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+    },
+};
+
+use super::{
+    histogram::{Histogram, Shape},
+    model::ModelId,
+    settled::Settled,
+};
+use crate::{
+    names::{self, Buckets, Family, Unit},
+    outcome::Outcome,
+};
+
+/// What is counted under one model label.
+#[derive(Debug)]
+pub(super) struct ModelSeries {
+    pub(super) label: Arc<str>,
+    /// Requests that arrived under this label and started, and that came to their first token.
+    pub(super) started: Fact,
+    pub(super) first_token: Fact,
+    pub(super) prompt: Settled,
+    pub(super) cached: Settled,
+    pub(super) generation: Settled,
+    pub(super) reasoning: Settled,
+    pub(super) queue: Histogram,
+    pub(super) ttft: Histogram,
+    pub(super) itl: Histogram,
+    pub(super) tpot: Histogram,
+    pub(super) e2e: Histogram,
+    pub(super) success_duration: Histogram,
+    pub(super) failure_duration: Histogram,
+    pub(super) aborted_duration: Histogram,
+    pub(super) prefill: Histogram,
+    pub(super) decode: Histogram,
+    pub(super) inference: Histogram,
+    pub(super) prompt_size: Histogram,
+    pub(super) generation_size: Histogram,
+    pub(super) longest_size: Histogram,
+}
+
+/// What is counted under one endpoint label.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(super) label: Arc<str>,
+    /// Place among the meter's endpoints.
+    pub(super) id: u16,
+    /// Requests received, by the model label they arrived under.
+    received: Box<[Fact]>,
+}
+
+/// One fact, counted. Whoever reads a later fact of a request sees its earlier ones too.
+#[derive(Debug, Default)]
+pub(super) struct Fact(AtomicU64);
+
+/// The buckets of every histogram family.
+#[derive(Debug, Default)]
+pub(super) struct Shapes(HashMap<&'static str, Arc<Shape>>);
+
+// === impl ModelSeries ===
+
+impl ModelSeries {
+    pub(super) fn new(label: &str, shapes: &Shapes) -> Self {
+        let histogram = |family| shapes.histogram(family);
+        Self {
+            label: label.into(),
+            started: Fact::default(),
+            first_token: Fact::default(),
+            prompt: Settled::default(),
+            cached: Settled::default(),
+            generation: Settled::default(),
+            reasoning: Settled::default(),
+            queue: histogram(&names::TIME_IN_QUEUE_SECONDS),
+            ttft: histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS),
+            itl: histogram(&names::INTER_TOKEN_LATENCY_SECONDS),
+            tpot: histogram(&names::TIME_PER_OUTPUT_TOKEN_SECONDS),
+            e2e: histogram(&names::E2E_REQUEST_LATENCY_SECONDS),
+            success_duration: histogram(&names::REQUEST_DURATION_SECONDS),
+            failure_duration: histogram(&names::REQUEST_DURATION_SECONDS),
+            aborted_duration: histogram(&names::REQUEST_DURATION_SECONDS),
+            prefill: histogram(&names::REQUEST_PREFILL_TIME_SECONDS),
+            decode: histogram(&names::REQUEST_DECODE_TIME_SECONDS),
+            inference: histogram(&names::REQUEST_INFERENCE_TIME_SECONDS),
+            prompt_size: histogram(&names::REQUEST_PROMPT_TOKENS),
+            generation_size: histogram(&names::REQUEST_GENERATION_TOKENS),
+            longest_size: histogram(&names::REQUEST_MAX_NUM_GENERATION_TOKENS),
+        }
+    }
+
+    pub(super) fn duration(&self, outcome: Outcome) -> &Histogram {
+        match outcome {
+            Outcome::Success(_) => &self.success_duration,
+            Outcome::Failure(_) => &self.failure_duration,
+            Outcome::Aborted(_) => &self.aborted_duration,
+        }
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    pub(super) fn new(label: &str, id: u16, models: usize) -> Self {
+        let received = (0..models).map(|_| Fact::default()).collect();
+        Self { label: label.into(), id, received }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn received(&self, model: ModelId) {
+        if let Some(fact) = self.received.get(usize::from(model)) {
+            fact.happened();
+        }
+    }
+
+    /// Requests received, by model place.
+    pub(super) fn read(&self) -> impl Iterator<Item = u64> {
+        self.received.iter().map(Fact::read)
+    }
+}
+
+// === impl Fact ===
+
+impl Fact {
+    pub(super) fn happened(&self) {
+        self.0.fetch_add(1, AcqRel);
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+}
+
+// === impl Shapes ===
+
+impl Shapes {
+    /// The default buckets of every histogram family, but for those given.
+    pub(super) fn new(given: &HashMap<&'static str, Buckets>) -> Self {
+        let shapes = names::CATALOGUE.iter().filter_map(|family| {
+            let bounds = given.get(family.name).map(Buckets::bounds).or(family.buckets)?;
+            Some((family.name, shape(family, bounds)))
+        });
+        Self(shapes.collect())
+    }
+
+    fn histogram(&self, family: &'static Family) -> Histogram {
+        match self.0.get(family.name) {
+            Some(shape) => Histogram::new(shape),
+            None => Histogram::new(&shape(family, family.buckets.unwrap_or_default())),
+        }
+    }
+}
+
+fn shape(family: &Family, bounds: &[f64]) -> Arc<Shape> {
+    match family.unit {
+        Unit::Seconds => Shape::seconds(bounds),
+        _ => Shape::tokens(bounds),
+    }
+}

@@ -1,0 +1,170 @@
+//! Turns one reading into the families of the catalogue.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use super::{
+    collect::{Readings, Value},
+    histogram::Histogram,
+    meter::Shared,
+    model::ModelId,
+    series::ModelSeries,
+    tally::Tally,
+};
+use crate::{
+    names::{self, Family, label},
+    outcome::{FinishReason, Outcome, Phase, TokenSource, Unread},
+};
+
+/// The engine of a server that has one.
+const ONLY_ENGINE: &str = "0";
+
+pub(super) fn take(shared: &Shared) -> Readings {
+    let tally = Tally::read(shared);
+    // NB: after the tally, so that no model is missing that a request in it arrived under.
+    let models: Vec<(ModelId, &ModelSeries)> = shared.models.iter().collect();
+    let mut view = View { readings: Readings::default(), models };
+    view.readings.labels = Arc::clone(&shared.labels);
+
+    view.requests(&tally);
+    view.tokens();
+    view.latency();
+    view.state(&tally);
+    view.details(&tally);
+    view.durations();
+    view.in_flight(&tally);
+    view.own(shared);
+    view.readings
+}
+
+struct View<'a> {
+    readings: Readings,
+    models: Vec<(ModelId, &'a ModelSeries)>,
+}
+
+// === impl View ===
+
+impl View<'_> {
+    fn requests(&mut self, tally: &Tally) {
+        self.counter(&names::REQUEST_TOTAL, |id, _| tally.ended(id, |_| true));
+        for reason in FinishReason::ALL {
+            self.each(&names::REQUEST_SUCCESS_TOTAL, Some(reason.label()), |id, _| {
+                let is_it = Outcome::Success(*reason);
+                Value::Counter(tally.ended(id, |end| end.outcome == is_it))
+            });
+        }
+        self.counter(&names::REQUEST_FAILURE_TOTAL, |id, _| tally.failed(id));
+        self.counter(&names::REQUEST_ABORTED_TOTAL, |id, _| tally.aborted(id));
+    }
+
+    fn tokens(&mut self) {
+        self.counter(&names::PROMPT_TOKENS_TOTAL, |_, series| series.prompt.get());
+        self.counter(&names::PROMPT_TOKENS_CACHED_TOTAL, |_, series| series.cached.get());
+        self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
+        self.counter(&names::REASONING_TOKENS_TOTAL, |_, series| series.reasoning.get());
+    }
+
+    fn latency(&mut self) {
+        self.histogram(&names::TIME_IN_QUEUE_SECONDS, |series| &series.queue);
+        self.histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS, |series| &series.ttft);
+        self.histogram(&names::INTER_TOKEN_LATENCY_SECONDS, |series| &series.itl);
+        self.histogram(&names::TIME_PER_OUTPUT_TOKEN_SECONDS, |series| &series.tpot);
+        self.histogram(&names::E2E_REQUEST_LATENCY_SECONDS, |series| &series.e2e);
+        self.histogram(&names::REQUEST_PREFILL_TIME_SECONDS, |series| &series.prefill);
+        self.histogram(&names::REQUEST_DECODE_TIME_SECONDS, |series| &series.decode);
+        self.histogram(&names::REQUEST_INFERENCE_TIME_SECONDS, |series| &series.inference);
+        self.histogram(&names::REQUEST_PROMPT_TOKENS, |series| &series.prompt_size);
+        self.histogram(&names::REQUEST_GENERATION_TOKENS, |series| &series.generation_size);
+        self.histogram(&names::REQUEST_MAX_NUM_GENERATION_TOKENS, |series| &series.longest_size);
+    }
+
+    fn state(&mut self, tally: &Tally) {
+        let engine = Some(ONLY_ENGINE);
+        self.each(&names::NUM_REQUESTS_WAITING, engine, |id, _| {
+            gauge(tally.in_flight(id, Phase::Queue))
+        });
+        self.each(&names::NUM_REQUESTS_RUNNING, engine, |id, _| {
+            gauge(tally.in_flight(id, Phase::Prefill) + tally.in_flight(id, Phase::Decode))
+        });
+    }
+
+    fn details(&mut self, tally: &Tally) {
+        for (id, series) in &self.models {
+            for ((endpoint, outcome, reason, code), n) in tally.details(*id) {
+                let code = code.map_or_else(|| "none".into(), |code| code.to_string().into());
+                let labels =
+                    [Arc::clone(&series.label), endpoint, outcome.into(), reason.into(), code];
+                self.readings.push(&names::REQUESTS_TOTAL, labels, Value::Counter(n));
+            }
+        }
+        for (endpoint, n) in tally.received() {
+            let labels = [Arc::clone(endpoint)];
+            self.readings.push(&names::REQUESTS_RECEIVED_TOTAL, labels, Value::Counter(n));
+        }
+        for source in TokenSource::ALL {
+            self.each(&names::TOKEN_ACCOUNTING_TOTAL, Some(source.label()), |id, _| {
+                Value::Counter(tally.accounted(id, *source))
+            });
+        }
+    }
+
+    fn durations(&mut self) {
+        type Pick = fn(&ModelSeries) -> &Histogram;
+        let outcomes: [(&str, Pick); 3] = [
+            ("success", |series| &series.success_duration),
+            ("failure", |series| &series.failure_duration),
+            ("aborted", |series| &series.aborted_duration),
+        ];
+        for (outcome, pick) in outcomes {
+            self.each(&names::REQUEST_DURATION_SECONDS, Some(outcome), |_, series| {
+                Value::Histogram(pick(series).read())
+            });
+        }
+    }
+
+    fn in_flight(&mut self, tally: &Tally) {
+        for phase in Phase::ALL {
+            self.each(&names::REQUESTS_IN_FLIGHT, Some(phase.label()), |id, _| {
+                gauge(tally.in_flight(id, *phase))
+            });
+        }
+    }
+
+    fn own(&mut self, shared: &Shared) {
+        let build =
+            [env!("CARGO_PKG_VERSION"), env!("INFERMETER_RUSTC"), env!("INFERMETER_FEATURES")];
+        self.readings.push(&names::BUILD_INFO, build.map(Arc::from), Value::Gauge(1.0));
+
+        let overflow = Value::Counter(shared.models.overflow());
+        let labels = [Arc::from(label::MODEL_NAME)];
+        self.readings.push(&names::LABEL_OVERFLOW_TOTAL, labels, overflow);
+        for (reason, n) in Unread::ALL.iter().zip(&shared.unread) {
+            let value = Value::Counter(n.load(Relaxed));
+            self.readings.push(&names::UNREAD_BODIES_TOTAL, [reason.label().into()], value);
+        }
+    }
+
+    fn counter(&mut self, family: &'static Family, value: impl Fn(ModelId, &ModelSeries) -> u64) {
+        self.each(family, None, |id, series| Value::Counter(value(id, series)));
+    }
+
+    fn histogram(&mut self, family: &'static Family, pick: fn(&ModelSeries) -> &Histogram) {
+        self.each(family, None, |_, series| Value::Histogram(pick(series).read()));
+    }
+
+    /// A series for each model, with its name and at most one more label.
+    fn each(
+        &mut self,
+        family: &'static Family,
+        label: Option<&str>,
+        value: impl Fn(ModelId, &ModelSeries) -> Value,
+    ) {
+        for (id, series) in &self.models {
+            let labels = [Some(Arc::clone(&series.label)), label.map(Arc::from)];
+            self.readings.push(family, labels.into_iter().flatten(), value(*id, series));
+        }
+    }
+}
+
+fn gauge(n: u64) -> Value {
+    Value::Gauge(n as f64)
+}

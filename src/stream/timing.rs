@@ -1,0 +1,59 @@
+//! When tokens came.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::wire::Longest;
+
+/// First and last token of each choice. A choice's number is bounded by the format.
+#[derive(Debug, Default)]
+pub(super) struct Timing {
+    choices: Vec<Option<Span>>,
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: Instant,
+    last: Instant,
+}
+
+/// Choices that are timed; those beyond are counted only.
+const MAX_CHOICES: usize = 128;
+
+// === impl Timing ===
+
+impl Timing {
+    /// Tokens of `choice` came; says how long after the ones before them.
+    pub(super) fn token(&mut self, choice: usize, now: Instant) -> Option<Duration> {
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        if choice >= MAX_CHOICES {
+            return None;
+        }
+        if choice >= self.choices.len() {
+            self.choices.resize(choice + 1, None);
+        }
+        match &mut self.choices[choice] {
+            Some(span) => {
+                let gap = now.duration_since(span.last);
+                span.last = now;
+                Some(gap)
+            }
+            unseen => {
+                *unseen = Some(Span { first: now, last: now });
+                None
+            }
+        }
+    }
+
+    /// (last − first token) / (tokens − 1); `None` for fewer than 2 tokens.
+    pub(super) fn per_output_token(&self, longest: Longest) -> Option<Duration> {
+        let span = (*self.choices.get(longest.choice)?)?;
+        let gaps = longest.tokens.checked_sub(1).filter(|gaps| *gaps > 0)?;
+        let gaps = u32::try_from(gaps).unwrap_or(u32::MAX);
+        Some(span.last.duration_since(span.first) / gaps)
+    }
+}

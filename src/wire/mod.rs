@@ -1,0 +1,155 @@
+//! What the bytes of an answer mean, format by format.
+//!
+//! A [`WireFormat`] is handed the events of a stream, or a whole answer, and says which of them
+//! carry generated tokens and what the engine tells about the request: token counts, finish reason,
+//! errors, the end marker. It does no I/O and knows nothing of metrics, so that a gateway can use it
+//! alone (through [`ObservedBody`](crate::stream::ObservedBody)).
+//!
+//! A new format is one type behind [`WireFormat`], made known by [`Wire::custom`].
+
+mod openai;
+
+use std::{fmt, sync::Arc};
+
+use crate::outcome::{FinishReason, TokenSource};
+
+/// Which format a response body is written in.
+///
+/// Cheap to clone; makes a fresh [`WireFormat`] for every response.
+#[derive(Clone)]
+pub struct Wire(Option<Arc<dyn Fn() -> Box<dyn WireFormat> + Send + Sync>>);
+
+/// Reads one response.
+///
+/// A format sees every event of a stream in order ([`event`](Self::event)), or one whole body
+/// ([`whole`](Self::whole)), and is asked for its [`facts`](Self::facts) once, at the end. It must
+/// never panic, whatever the bytes are, and must keep a bounded amount of memory.
+pub trait WireFormat: Send {
+    /// Reads one event of a stream; tells `content` of each choice that got tokens with it.
+    fn event(&mut self, event: Event<'_>, content: &mut dyn FnMut(Progress));
+
+    /// Reads a whole answer, or the whole body of an error.
+    fn whole(&mut self, body: &[u8]);
+
+    /// Generated tokens so far over all choices, for counters that grow during a stream.
+    fn generated(&self) -> u64;
+
+    /// Everything learned from the response.
+    fn facts(&self) -> Facts;
+
+    /// Whether a proper stream of this format says that it is over. Where it does, one that just
+    /// ends was cut short.
+    fn has_end_marker(&self) -> bool {
+        true
+    }
+}
+
+/// One event of a stream, as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The event's name; empty where it has none.
+    pub name: &'a [u8],
+    /// Its data, without the field name and without the line end.
+    pub data: &'a [u8],
+}
+
+/// Generated content that came with one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which choice it belongs to: a small number, dense from 0 in order of appearance.
+    pub choice: usize,
+    /// How many tokens the event carries: exact where the engine tells (which may be 0), else 1.
+    pub tokens: u64,
+}
+
+/// What a response told about its request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Token counts.
+    pub usage: Usage,
+    /// Where `usage.completion` came from; `None` where it has no value.
+    pub source: Option<TokenSource>,
+    /// The choice with the most tokens.
+    pub longest: Option<Longest>,
+    /// Why generation stopped.
+    pub finish: Option<Finish>,
+    /// The response holds an error.
+    pub error: Option<ErrorKind>,
+    /// The format's end marker was seen.
+    pub done: bool,
+}
+
+/// Token counts of one request. `None` is "not told", which is not 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Prompt tokens, cached ones included.
+    pub prompt: Option<u64>,
+    /// The part of the prompt that came from a prefix cache.
+    pub cached: Option<u64>,
+    /// Generated tokens of all choices, reasoning included.
+    pub completion: Option<u64>,
+    /// The part of the generated tokens that was reasoning.
+    pub reasoning: Option<u64>,
+}
+
+/// The choice with the most tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// Its number, as in [`Progress::choice`].
+    pub choice: usize,
+    /// Its tokens.
+    pub tokens: u64,
+    /// False where the engine told only the sum of several choices, and the share of this one was
+    /// taken from its events.
+    pub exact: bool,
+}
+
+/// How generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Properly.
+    Reason(FinishReason),
+    /// The engine gave up: `finish_reason` abort or error.
+    Abort,
+}
+
+/// An error inside a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Its code or type says that the prompt does not fit the context.
+    ContextLength,
+    /// Any other.
+    Other,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// OpenAI chat completions and completions, streamed (SSE) or whole (JSON), with what vLLM,
+    /// llama.cpp, mlx-lm, SGLang and others add to it or leave out.
+    pub fn openai() -> Self {
+        Self::custom(|| Box::new(openai::OpenAi::default()))
+    }
+
+    /// A body that is passed through unread: only its end is observed.
+    pub const fn opaque() -> Self {
+        Self(None)
+    }
+
+    /// A format of your own.
+    pub fn custom(make: impl Fn() -> Box<dyn WireFormat> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(make)))
+    }
+
+    pub(crate) fn format(&self) -> Option<Box<dyn WireFormat>> {
+        self.0.as_ref().map(|make| make())
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Wire" } else { "Wire(opaque)" })
+    }
+}

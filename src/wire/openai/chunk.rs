@@ -1,0 +1,333 @@
+//! The JSON of one event, or of a whole answer: borrowed, lenient, without allocating.
+//!
+//! Every field is kept as raw JSON and read when it is asked for, so that one field of an
+//! unexpected type costs that field and not the whole event.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::ErrorKind;
+
+type Raw<'a> = Option<&'a RawValue>;
+
+/// One event or one answer.
+#[derive(Deserialize)]
+pub(super) struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Raw<'a>,
+    #[serde(borrow)]
+    usage: Raw<'a>,
+    #[serde(borrow)]
+    timings: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+}
+
+/// One member of `choices`.
+#[derive(Deserialize)]
+pub(super) struct Choice<'a> {
+    #[serde(borrow)]
+    index: Raw<'a>,
+    #[serde(borrow)]
+    delta: Raw<'a>,
+    #[serde(borrow)]
+    text: Raw<'a>,
+    #[serde(borrow)]
+    finish_reason: Raw<'a>,
+    #[serde(borrow)]
+    logprobs: Raw<'a>,
+    #[serde(borrow)]
+    token_ids: Raw<'a>,
+}
+
+/// Token counts as the engine gives them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told {
+    pub(super) prompt: Option<u64>,
+    pub(super) cached: Option<u64>,
+    pub(super) completion: Option<u64>,
+    pub(super) reasoning: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Raw<'a>,
+    #[serde(borrow)]
+    reasoning_content: Raw<'a>,
+    #[serde(borrow)]
+    reasoning: Raw<'a>,
+    #[serde(borrow)]
+    refusal: Raw<'a>,
+    #[serde(borrow)]
+    tool_calls: Raw<'a>,
+    #[serde(borrow)]
+    function_call: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct RawUsage<'a> {
+    #[serde(borrow)]
+    prompt_tokens: Raw<'a>,
+    #[serde(borrow)]
+    completion_tokens: Raw<'a>,
+    #[serde(borrow)]
+    prompt_tokens_details: Raw<'a>,
+    #[serde(borrow)]
+    completion_tokens_details: Raw<'a>,
+    /// SGLang puts it here instead of into the details.
+    #[serde(borrow)]
+    reasoning_tokens: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Details<'a> {
+    #[serde(borrow)]
+    cached_tokens: Raw<'a>,
+    #[serde(borrow)]
+    reasoning_tokens: Raw<'a>,
+}
+
+/// llama.cpp's own counts: `prompt_n` leaves out what came from the cache.
+#[derive(Deserialize)]
+struct RawTimings<'a> {
+    #[serde(borrow)]
+    cache_n: Raw<'a>,
+    #[serde(borrow)]
+    prompt_n: Raw<'a>,
+    #[serde(borrow)]
+    predicted_n: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct RawError<'a> {
+    #[serde(borrow)]
+    code: Raw<'a>,
+    #[serde(borrow, rename = "type")]
+    kind: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs<'a> {
+    /// Chat.
+    #[serde(borrow)]
+    content: Raw<'a>,
+    /// Completions.
+    #[serde(borrow)]
+    tokens: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    function: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    arguments: Raw<'a>,
+}
+
+// === impl Chunk ===
+
+impl<'a> Chunk<'a> {
+    /// `None` for what is not a JSON object.
+    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
+        data.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(data).ok())?
+    }
+
+    pub(super) fn choices(&self, each: impl FnMut(Choice<'a>)) {
+        for_each(self.choices, each);
+    }
+
+    /// Nothing but choices.
+    pub(super) fn is_plain(&self) -> bool {
+        self.usage.is_none() && self.timings.is_none() && self.error.is_none()
+    }
+
+    /// `error` as an object or a text; `null` and an empty text are none.
+    pub(super) fn error(&self) -> Option<ErrorKind> {
+        let raw = self.error.filter(|raw| is_filled(raw))?;
+        let says = |field: Raw<'_>| {
+            matches!(
+                field.and_then(word),
+                Some("context_length_exceeded" | "exceed_context_size_error")
+            )
+        };
+        let context =
+            object::<RawError<'_>>(Some(raw)).is_some_and(|e| says(e.code) || says(e.kind));
+        Some(if context { ErrorKind::ContextLength } else { ErrorKind::Other })
+    }
+
+    pub(super) fn usage(&self) -> Option<Told> {
+        let usage: RawUsage<'a> = object(self.usage)?;
+        let details = |raw| object::<Details<'a>>(raw);
+        Some(Told {
+            prompt: number(usage.prompt_tokens),
+            cached: details(usage.prompt_tokens_details).and_then(|d| number(d.cached_tokens)),
+            completion: number(usage.completion_tokens),
+            reasoning: details(usage.completion_tokens_details)
+                .and_then(|d| number(d.reasoning_tokens))
+                .or_else(|| number(usage.reasoning_tokens)),
+        })
+    }
+
+    pub(super) fn timings(&self) -> Option<Told> {
+        let timings: RawTimings<'a> = object(self.timings)?;
+        let cached = number(timings.cache_n);
+        let evaluated = number(timings.prompt_n);
+        Some(Told {
+            prompt: evaluated.map(|n| n.saturating_add(cached.unwrap_or(0))),
+            cached,
+            completion: number(timings.predicted_n),
+            reasoning: None,
+        })
+    }
+}
+
+// === impl Choice ===
+
+impl<'a> Choice<'a> {
+    pub(super) fn index(&self) -> u64 {
+        number(self.index).unwrap_or(0)
+    }
+
+    /// The finish reason; `None` while the choice goes on (TGI says so by an empty text).
+    pub(super) fn finish_word(&self) -> Option<&'a str> {
+        self.finish_reason.and_then(word).filter(|word| !word.is_empty())
+    }
+
+    pub(super) fn has_content(&self) -> bool {
+        let text = self.text.is_some_and(|text| {
+            is_filled(text) || (text.get() == "\"\"" && self.finish_word().is_none())
+        });
+        text || self.delta().is_some_and(|delta| delta.filled().next().is_some())
+    }
+
+    /// How many token ids came with it, where the engine sends them.
+    pub(super) fn token_ids(&self) -> Option<u64> {
+        self.token_ids.and_then(length)
+    }
+
+    /// How many tokens the log-probabilities are of.
+    pub(super) fn logprobs(&self) -> Option<u64> {
+        let logprobs: Logprobs<'a> = object(self.logprobs)?;
+        logprobs.content.or(logprobs.tokens).and_then(length).filter(|n| *n > 0)
+    }
+
+    /// The one text in which the next event of this choice will differ, quotes included; `None`
+    /// where more than that may change.
+    pub(super) fn varying(&self) -> Option<&'a str> {
+        if self.finish_word().is_some() || self.logprobs.is_some() || self.token_ids.is_some() {
+            return None;
+        }
+        let text = match (self.text, self.delta()) {
+            (Some(text), None) => text,
+            (None, Some(delta)) => delta.varying()?,
+            _ => return None,
+        };
+        Some(text.get()).filter(|text| text.starts_with('"'))
+    }
+
+    fn delta(&self) -> Option<Delta<'a>> {
+        object(self.delta)
+    }
+}
+
+// === impl Delta ===
+
+impl<'a> Delta<'a> {
+    fn filled(&self) -> impl Iterator<Item = &'a RawValue> {
+        let Self { content, reasoning_content, reasoning, refusal, tool_calls, function_call } =
+            self;
+        [content, reasoning_content, reasoning, refusal, tool_calls, function_call]
+            .map(|field| *field)
+            .into_iter()
+            .flatten()
+            .filter(|raw| is_filled(raw))
+    }
+
+    fn varying(&self) -> Option<&'a RawValue> {
+        let mut filled = self.filled();
+        let (only, None) = (filled.next()?, filled.next()) else { return None };
+        if !only.get().starts_with('[') {
+            return Some(only);
+        }
+        let (mut calls, mut arguments) = (0, None);
+        for_each(Some(only), |call: ToolCall<'a>| {
+            calls += 1;
+            arguments = object::<Function<'a>>(call.function).and_then(|f| f.arguments);
+        });
+        arguments.filter(|_| calls == 1)
+    }
+}
+
+fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
+    let text = raw?.get();
+    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// A text or a list with something in it.
+fn is_filled(raw: &RawValue) -> bool {
+    let text = raw.get();
+    let inside = |open, close| {
+        text.strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close))
+            .map(|rest: &str| rest.trim())
+    };
+    match inside('[', ']').or_else(|| inside('{', '}')) {
+        Some(rest) => !rest.is_empty(),
+        None => text.starts_with('"') && text.len() > 2,
+    }
+}
+
+/// A text without escapes, as reasons and codes are.
+fn word(raw: &RawValue) -> Option<&str> {
+    raw.get().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// A count: a whole number, also where it is written as a float.
+fn number(raw: Raw<'_>) -> Option<u64> {
+    let text = raw?.get();
+    text.parse().ok().or_else(|| {
+        let float: f64 = text.parse().ok()?;
+        // NB: beyond 2^53 a float no longer tells one count from the next.
+        ((0.0..=9e15).contains(&float) && float.fract() == 0.0).then_some(float as u64)
+    })
+}
+
+fn length(raw: &RawValue) -> Option<u64> {
+    let mut n = 0;
+    for_each(Some(raw), |_: serde::de::IgnoredAny| n += 1).then_some(n)
+}
+
+/// Calls `each` with every member of a list; false where it is none.
+fn for_each<'a, T: Deserialize<'a>>(raw: Raw<'a>, each: impl FnMut(T)) -> bool {
+    struct Each<T, F>(F, std::marker::PhantomData<T>);
+
+    impl<'a, T: Deserialize<'a>, F: FnMut(T)> Visitor<'a> for Each<T, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            while let Some(member) = seq.next_element()? {
+                (self.0)(member);
+            }
+            Ok(())
+        }
+    }
+
+    let Some(text) = raw.map(RawValue::get).filter(|text| text.starts_with('[')) else {
+        return false;
+    };
+    serde_json::Deserializer::from_str(text)
+        .deserialize_seq(Each(each, std::marker::PhantomData))
+        .is_ok()
+}

@@ -1,0 +1,137 @@
+//! OpenAI chat completions and completions, and the servers that speak them.
+//!
+//! Which events count as generated content: text, reasoning, a refusal, a tool call, in any
+//! non-empty amount; in completions also an empty `text` that does not finish the choice, since a
+//! completions stream has no prelude and an engine sends one event a step (a token whose bytes are
+//! held back shows as empty text). A role prelude, `usage` and finish events without text do not.
+
+mod chunk;
+mod template;
+mod tokens;
+
+use self::{
+    chunk::{Choice, Chunk},
+    template::Templates,
+    tokens::{Scope, Tokens},
+};
+use super::{ErrorKind, Event, Facts, Finish, Progress, WireFormat};
+use crate::outcome::FinishReason;
+
+/// Reads OpenAI-shaped answers.
+#[derive(Debug, Default)]
+pub(super) struct OpenAi {
+    templates: Templates,
+    tokens: Tokens,
+    /// The finish reason of the choice with the lowest index so far.
+    finish: Option<(u64, FinishReason)>,
+    /// Any choice was given up by the engine.
+    abort: bool,
+    error: Option<ErrorKind>,
+    done: bool,
+}
+
+impl WireFormat for OpenAi {
+    fn event(&mut self, event: Event<'_>, content: &mut dyn FnMut(Progress)) {
+        if let Some(choice) = self.templates.find(event.data) {
+            self.tokens.content(choice, 1);
+            content(Progress { choice, tokens: 1 });
+            return;
+        }
+        if event.data == b"[DONE]" {
+            self.done = true;
+            return;
+        }
+        // NB: older llama.cpp builds send an error in a field of that name, with no `data:` at all.
+        if event.name == b"error" && !event.data.is_empty() {
+            self.error.get_or_insert(ErrorKind::Other);
+        }
+        if let Some(chunk) = Chunk::parse(event.data) {
+            self.chunk(&chunk, event.data, content);
+        }
+    }
+
+    fn whole(&mut self, body: &[u8]) {
+        let Some(chunk) = Chunk::parse(body) else { return };
+        self.error = chunk.error();
+        chunk.choices(|choice| {
+            self.choice(&choice);
+        });
+        // The content of a whole answer stands in one place: no event of it is a token.
+        self.tokens.forget_events();
+        self.tokens.told(&chunk, Scope::Request);
+        self.done = true;
+    }
+
+    fn generated(&self) -> u64 {
+        self.tokens.live()
+    }
+
+    fn facts(&self) -> Facts {
+        let (usage, source) = self.tokens.usage();
+        Facts {
+            usage,
+            source,
+            longest: self.tokens.longest(usage.completion),
+            finish: match self.finish {
+                _ if self.abort => Some(Finish::Abort),
+                finish => finish.map(|(_, reason)| Finish::Reason(reason)),
+            },
+            error: self.error,
+            done: self.done,
+        }
+    }
+}
+
+// === impl OpenAi ===
+
+impl OpenAi {
+    fn chunk(&mut self, chunk: &Chunk<'_>, data: &[u8], content: &mut dyn FnMut(Progress)) {
+        self.error = self.error.or_else(|| chunk.error());
+
+        let (mut choices, mut scope, mut varying) = (0_usize, Scope::Request, None);
+        chunk.choices(|choice| {
+            choices += 1;
+            let (slot, progress) = self.choice(&choice);
+            scope = Scope::Choice { slot, finished: choice.finish_word().is_some() };
+            if let Some(progress) = progress {
+                varying = choice.varying().map(|text| (slot, text));
+                content(progress);
+            }
+        });
+        self.tokens.told(chunk, if choices == 1 { scope } else { Scope::Request });
+
+        if let (1, Some((slot, text)), true) = (choices, varying, chunk.is_plain()) {
+            self.templates.learn(slot, data, text);
+        }
+    }
+
+    /// Reads one choice of an event; says which place it has, and which tokens it got.
+    fn choice(&mut self, choice: &Choice<'_>) -> (usize, Option<Progress>) {
+        let index = choice.index();
+        let slot = self.tokens.slot(index);
+        match choice.finish_word() {
+            None => {}
+            Some("abort" | "error") => {
+                self.abort = true;
+                self.tokens.finished(slot);
+            }
+            Some(word) => {
+                self.tokens.finished(slot);
+                if self.finish.is_none_or(|(lowest, _)| index <= lowest) {
+                    self.finish = Some((index, FinishReason::from_engine(word)));
+                }
+            }
+        }
+        let progress = if let Some(tokens) = choice.token_ids() {
+            self.tokens.content_with_ids(slot, tokens);
+            Some(tokens)
+        } else if choice.has_content() {
+            let tokens = choice.logprobs().unwrap_or(1);
+            self.tokens.content(slot, tokens);
+            Some(tokens)
+        } else {
+            None
+        };
+        (slot, progress.map(|tokens| Progress { choice: slot, tokens }))
+    }
+}

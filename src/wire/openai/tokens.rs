@@ -1,0 +1,207 @@
+//! Which token count to believe.
+//!
+//! Best first: a final `usage`, a running one, other counts of the engine, counted events. Of one
+//! source the last value counts and never the sum, but for llama.cpp, which tells the usage of each
+//! of several choices in an event of its own.
+
+use super::chunk::{Chunk, Told};
+use crate::{
+    outcome::TokenSource,
+    wire::{Longest, Usage},
+};
+
+/// Choices told apart; those beyond share the last place.
+const MAX_CHOICES: usize = 128;
+
+/// What the counts of one event are about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope {
+    /// The whole request: the event has no choice, or several.
+    Request,
+    /// The one choice in the event; `finished` where it ends there, so that its counts are final.
+    Choice { slot: usize, finished: bool },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    choices: Vec<ChoiceTokens>,
+    prompt: Option<u64>,
+    cached: Option<u64>,
+    reasoning: Option<u64>,
+    /// Completion tokens of the whole request, and how many events told them.
+    total: Option<u64>,
+    totals: usize,
+}
+
+#[derive(Debug, Default)]
+struct ChoiceTokens {
+    index: u64,
+    /// Content events, each for as many tokens as it told of itself.
+    counted: u64,
+    /// Content events that came without token ids.
+    without_ids: u64,
+    usage: Option<u64>,
+    usage_is_final: bool,
+    /// llama.cpp `timings`.
+    engine: Option<u64>,
+    finished: bool,
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    /// The place of a choice, by its index.
+    pub(super) fn slot(&mut self, index: u64) -> usize {
+        if let Some(slot) = self.choices.iter().position(|choice| choice.index == index) {
+            return slot;
+        }
+        if self.choices.len() < MAX_CHOICES {
+            self.choices.push(ChoiceTokens { index, ..ChoiceTokens::default() });
+        }
+        self.choices.len() - 1
+    }
+
+    pub(super) fn content(&mut self, slot: usize, tokens: u64) {
+        let choice = &mut self.choices[slot];
+        choice.counted = choice.counted.saturating_add(tokens);
+        choice.without_ids += 1;
+    }
+
+    pub(super) fn content_with_ids(&mut self, slot: usize, tokens: u64) {
+        let choice = &mut self.choices[slot];
+        choice.counted = choice.counted.saturating_add(tokens);
+    }
+
+    pub(super) fn finished(&mut self, slot: usize) {
+        self.choices[slot].finished = true;
+    }
+
+    pub(super) fn forget_events(&mut self) {
+        for choice in &mut self.choices {
+            choice.counted = 0;
+        }
+    }
+
+    /// Takes the counts that the engine put into an event.
+    pub(super) fn told(&mut self, chunk: &Chunk<'_>, scope: Scope) {
+        if let Some(usage) = chunk.usage() {
+            self.usage_told(usage, scope);
+        }
+        if let Some(timings) = chunk.timings() {
+            self.prompt = self.prompt.or(timings.prompt);
+            self.cached = self.cached.or(timings.cached);
+            let slot = match scope {
+                Scope::Choice { slot, .. } => Some(slot),
+                Scope::Request => (!self.choices.is_empty()).then_some(0),
+            };
+            if let Some(slot) = slot {
+                self.choices[slot].engine = timings.completion.or(self.choices[slot].engine);
+            }
+        }
+    }
+
+    fn usage_told(&mut self, usage: Told, scope: Scope) {
+        let is_final = !matches!(scope, Scope::Choice { finished: false, .. });
+        // NB: Ollama puts zeros into every event but the last.
+        let take = |old: &mut Option<u64>, new: Option<u64>| {
+            *old = new.filter(|new| is_final || *new > 0).or(*old);
+        };
+        take(&mut self.prompt, usage.prompt);
+        take(&mut self.cached, usage.cached);
+        take(&mut self.reasoning, usage.reasoning);
+        match scope {
+            Scope::Choice { slot, finished } => {
+                let choice = &mut self.choices[slot];
+                take(&mut choice.usage, usage.completion);
+                choice.usage_is_final |= finished && usage.completion.is_some();
+            }
+            Scope::Request => {
+                // NB: llama.cpp with n > 1 tells the usage of each choice after its end, in an
+                // event without choices: a further one is about a further choice.
+                let finished = self.choices.iter().filter(|choice| choice.finished).count();
+                let is_another_choice = (1..finished).contains(&self.totals);
+                if let Some(completion) = usage.completion {
+                    let before = self.total.filter(|_| is_another_choice).unwrap_or(0);
+                    self.total = Some(before.saturating_add(completion));
+                    self.totals += 1;
+                }
+            }
+        }
+    }
+
+    /// Generated tokens so far: what the engine tells of a choice, else its events.
+    pub(super) fn live(&self) -> u64 {
+        self.choices.iter().fold(0, |sum, choice| sum.saturating_add(choice.live()))
+    }
+
+    pub(super) fn usage(&self) -> (Usage, Option<TokenSource>) {
+        let (completion, source) = self.completion().unzip();
+        let usage = Usage {
+            prompt: self.prompt,
+            cached: self.cached,
+            completion,
+            reasoning: self.reasoning,
+        };
+        (usage, source)
+    }
+
+    fn completion(&self) -> Option<(u64, TokenSource)> {
+        let sum = |of: fn(&ChoiceTokens) -> u64| {
+            self.choices.iter().fold(0_u64, |sum, choice| sum.saturating_add(of(choice)))
+        };
+        let counted = sum(|choice| choice.counted);
+        let all = |is: fn(&ChoiceTokens) -> bool| self.choices.iter().all(is);
+        let any = |is: fn(&ChoiceTokens) -> bool| self.choices.iter().any(is);
+
+        if let Some(total) = self.total {
+            // Cut before every choice had ended: the total may be of the others alone.
+            return Some(if all(|choice| choice.finished) || total >= counted {
+                (total, TokenSource::Usage)
+            } else {
+                (counted, TokenSource::Counted)
+            });
+        }
+        if any(|choice| choice.usage.is_some()) {
+            let source = match all(|choice| choice.usage_is_final) {
+                true => TokenSource::Usage,
+                false => TokenSource::ContinuousUsage,
+            };
+            return Some((sum(|choice| choice.usage.unwrap_or(choice.counted)), source));
+        }
+        if any(|choice| choice.engine.is_some()) {
+            let tokens = sum(|choice| choice.engine.unwrap_or(choice.counted));
+            return Some((tokens, TokenSource::EngineFrame));
+        }
+        let source = match all(|choice| choice.without_ids == 0) {
+            true => TokenSource::EngineFrame,
+            false => TokenSource::Counted,
+        };
+        // Events that never came say nothing: a token may have had no text.
+        (counted > 0).then_some((counted, source))
+    }
+
+    /// The choice with the most tokens; `completion` is the sum over all choices.
+    pub(super) fn longest(&self, completion: Option<u64>) -> Option<Longest> {
+        let completion = completion?;
+        if self.choices.len() <= 1 {
+            return Some(Longest { choice: 0, tokens: completion, exact: true });
+        }
+        let (choice, most) =
+            self.choices.iter().map(ChoiceTokens::live).enumerate().max_by_key(|(_, n)| *n)?;
+        let seen = self.live();
+        if seen == 0 {
+            return None;
+        }
+        let share = u128::from(completion) * u128::from(most) / u128::from(seen);
+        let tokens = u64::try_from(share).unwrap_or(u64::MAX);
+        Some(Longest { choice, tokens, exact: seen == completion })
+    }
+}
+
+// === impl ChoiceTokens ===
+
+impl ChoiceTokens {
+    fn live(&self) -> u64 {
+        self.usage.unwrap_or(0).max(self.counted)
+    }
+}
