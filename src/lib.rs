@@ -1,8 +1,4 @@
-//! Metrics for LLM inference services.
-//!
-//! infermeter watches the requests of any inference service, understands the token streams that go
-//! by, and publishes what it saw on a port of its own, in the names that vLLM's dashboards know.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "prometheus")]

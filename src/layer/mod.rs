@@ -15,7 +15,7 @@
 //! outer `LoadShed` or `Buffer` hence sees a service that is always ready.) With
 //! [`tower::ServiceBuilder`] the default [`Start::Call`] knows when that wait is over. An axum
 //! `Router::layer` hides the wait of the layers inside from it, so there say [`Start::Reported`]
-//! and put a [`StartedLayer`] innermost, or call [`RequestMeter::started`] yourself.
+//! and put a [`StartedLayer`] innermost, or call [`RequestMeter::started`](crate::RequestMeter::started) yourself.
 //!
 //! ```
 //! use axum::{Router, routing::post};

@@ -30,7 +30,7 @@ pub struct Readings {
 pub struct FamilyReadings {
     /// Name, kind, unit, help.
     pub family: &'static Family,
-    /// Its series; their label values stand in the order of [`Family::labels`].
+    /// Its series; their label values stand in the order of [`Family`]'s `labels`.
     pub series: Vec<Series>,
 }
 
@@ -38,7 +38,7 @@ pub struct FamilyReadings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Series {
-    /// A value for each of [`Family::labels`].
+    /// A value for each of [`Family`]'s `labels`.
     pub labels: Vec<Arc<str>>,
     /// What it stands at.
     pub value: Value,
