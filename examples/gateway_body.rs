@@ -34,7 +34,7 @@ struct Gateway {
 async fn forward(State(gateway): State<Gateway>, mut request: Request<Body>) -> Response<Body> {
     *request.uri_mut() = gateway.engine.clone();
     let response = gateway.client.request(request).await.expect("the engine answers");
-    ObservedBody::response(response, &Wire::openai(), move |summary| {
+    ObservedBody::response(response, Wire::openai(), move |summary| {
         gateway.bills.send(summary).expect("somebody reads the bills");
     })
     .map(Body::new)

@@ -145,7 +145,7 @@ async fn compression_outside_leaves_the_tokens_readable() {
 async fn nested_routers_are_measured_by_the_path_that_the_client_sent() {
     let meter = Meter::new();
     let words = Endpoint::new("words", Wire::openai());
-    let layer = || InferenceLayer::new(meter.clone()).endpoint("/my/deep/words", &words);
+    let layer = || InferenceLayer::new(meter.clone()).endpoint("/my/deep/words", words.clone());
     let answer = || async { "x" };
     let app = Router::new()
         .nest("/openai/v1", Router::new().route("/completions", post(answer)).layer(layer()))

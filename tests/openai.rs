@@ -19,7 +19,7 @@ const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
 async fn read(body: String) -> Summary {
     let (send, receive) = mpsc::channel();
     let full = Full::<Bytes>::from(body);
-    let body = ObservedBody::new(full, &Wire::openai(), move |summary| {
+    let body = ObservedBody::new(full, Wire::openai(), move |summary| {
         send.send(summary).unwrap();
     });
     body.collect().await.unwrap();

@@ -17,7 +17,7 @@ use super::Start;
 use crate::{
     outcome::{FailureReason, Outcome, Phase},
     record::{Mark, Record, RequestObserver},
-    stream::{Head, ObservedBody},
+    stream::ObservedBody,
     wire::Wire,
 };
 
@@ -160,15 +160,12 @@ impl Open {
 
     /// The response is there: from here on its body keeps the record.
     fn respond<B: Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
-        let (parts, body) = response.into_parts();
-        let body = match self.record.take() {
+        match self.record.take() {
             Some(record) => {
-                let head = Head::new(parts.status, &parts.headers);
-                ObservedBody::watch(body, &self.wire, head, RequestObserver::new(record))
+                ObservedBody::observed_by(response, &self.wire, RequestObserver::new(record))
             }
-            None => ObservedBody::unwatched(body),
-        };
-        Response::from_parts(parts, body)
+            None => response.map(ObservedBody::unwatched),
+        }
     }
 
     fn close(&mut self, outcome: Outcome) {

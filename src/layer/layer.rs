@@ -63,8 +63,8 @@ impl InferenceLayer {
 
     /// Measures POST requests to one more path, or reads a known path in another way.
     #[must_use]
-    pub fn endpoint(self, path: &str, endpoint: &Endpoint) -> Self {
-        self.with(|config| config.endpoints.add(path, endpoint, &config.meter))
+    pub fn endpoint(self, path: &str, endpoint: Endpoint) -> Self {
+        self.with(|config| config.endpoints.add(path, &endpoint, &config.meter))
     }
 
     /// Measures every POST, for servers with routes of their own: what is not known otherwise has

@@ -68,21 +68,26 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     /// Watches a body of which no head is known: its first byte tells a stream from a whole answer.
     ///
     /// `on_end` gets the summary once, when the body has ended or is dropped.
-    pub fn new(body: B, wire: &Wire, on_end: F) -> Self {
-        Self::watch(body, wire, Head::default(), OnEnd(Some(on_end)))
+    pub fn new(body: B, wire: Wire, on_end: F) -> Self {
+        Self::watch(body, &wire, Head::default(), OnEnd(Some(on_end)))
     }
 
     /// Watches the body of a response; status, `content-type`, `content-length` and
     /// `content-encoding` are taken into account.
-    pub fn response(response: Response<B>, wire: &Wire, on_end: F) -> Response<Self> {
-        let (parts, body) = response.into_parts();
-        let head = Head::new(parts.status, &parts.headers);
-        Response::from_parts(parts, Self::watch(body, wire, head, OnEnd(Some(on_end))))
+    pub fn response(response: Response<B>, wire: Wire, on_end: F) -> Response<Self> {
+        Self::observed_by(response, &wire, OnEnd(Some(on_end)))
     }
 }
 
 impl<B: Body, O: Observer> ObservedBody<B, O> {
-    pub(crate) fn watch(inner: B, wire: &Wire, head: Head, observer: O) -> Self {
+    /// Watches the body of a response, with an observer that is told of every step.
+    pub fn observed_by(response: Response<B>, wire: &Wire, observer: O) -> Response<Self> {
+        let (parts, body) = response.into_parts();
+        let head = Head::new(parts.status, &parts.headers);
+        Response::from_parts(parts, Self::watch(body, wire, head, observer))
+    }
+
+    fn watch(inner: B, wire: &Wire, head: Head, observer: O) -> Self {
         let watch = Watch::new(wire, head, inner.size_hint().exact());
         let is_bodiless = head.status.is_some_and(|status| matches!(status.as_u16(), 204 | 304));
         let is_over = is_bodiless || inner.is_end_stream();

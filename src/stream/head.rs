@@ -4,8 +4,8 @@ use http::{HeaderMap, StatusCode, header};
 
 /// What the head of a response says about its body; empty where only the body is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Head {
-    pub(crate) status: Option<StatusCode>,
+pub(super) struct Head {
+    pub(super) status: Option<StatusCode>,
     pub(super) content: Content,
     /// `content-length`.
     pub(super) length: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) enum Content {
 // === impl Head ===
 
 impl Head {
-    pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())

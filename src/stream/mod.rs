@@ -17,7 +17,7 @@
 //!     "usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 //! let (bill, billed) = std::sync::mpsc::channel();
 //! let body = Full::<bytes::Bytes>::from(answer);
-//! let body = ObservedBody::new(body, &Wire::openai(), move |summary: Summary| {
+//! let body = ObservedBody::new(body, Wire::openai(), move |summary: Summary| {
 //!     bill.send(summary).ok();
 //! });
 //!
@@ -37,7 +37,7 @@ mod timing;
 mod watch;
 mod whole;
 
-pub(crate) use self::head::{Head, is_grpc};
+pub(crate) use self::head::is_grpc;
 pub use self::{
     body::{ObservedBody, Observer, OnEnd},
     summary::{BodyEnd, Summary},

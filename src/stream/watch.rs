@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     outcome::{TokenSource, Unread},
-    wire::{Facts, Progress, Wire},
+    wire::{Facts, Progress, Wire, WireFormat},
 };
 
 pub(super) struct Watch {
@@ -53,7 +53,7 @@ impl Watch {
 
     /// Generated tokens so far.
     pub(super) fn generated(&self) -> u64 {
-        self.reader.format().map_or(0, |format| format.generated())
+        self.ask(|format| format.generated()).unwrap_or(0)
     }
 
     /// Whether all bytes have passed.
@@ -74,7 +74,7 @@ impl Watch {
         if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
             self.reading(now, observer, |reader, content| reader.end(content));
         }
-        let facts = self.reader.format().map_or_else(Facts::default, |format| format.facts());
+        let facts: Facts = self.ask(|format| format.facts()).unwrap_or_default();
         let unread = match self.reader {
             // Nothing was there to be read.
             Reader::Unread(Unread::UnknownFormat) if self.bytes == 0 => None,
@@ -121,6 +121,12 @@ impl Watch {
                 self.is_grpc() && !matches!(end, BodyEnd::Trailers { grpc: Some(_) })
             }
         }
+    }
+
+    /// Asks the format, if there is one and it does not panic.
+    fn ask<T>(&self, ask: impl FnOnce(&dyn WireFormat) -> T) -> Option<T> {
+        let format = self.reader.format()?;
+        catch_unwind(AssertUnwindSafe(|| ask(format))).ok()
     }
 
     /// A panic of a format costs the reading of this body, never the body.

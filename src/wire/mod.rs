@@ -17,7 +17,14 @@ use crate::outcome::{FinishReason, TokenSource};
 ///
 /// Cheap to clone; makes a fresh [`WireFormat`] for every response.
 #[derive(Clone)]
-pub struct Wire(Option<Arc<dyn Fn() -> Box<dyn WireFormat> + Send + Sync>>);
+pub struct Wire(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    OpenAi,
+    Opaque,
+    Custom(Arc<dyn Fn() -> Box<dyn WireFormat> + Send + Sync>),
+}
 
 /// Reads one response.
 ///
@@ -129,27 +136,36 @@ pub enum ErrorKind {
 impl Wire {
     /// OpenAI chat completions and completions, streamed (SSE) or whole (JSON), with what vLLM,
     /// llama.cpp, mlx-lm, SGLang and others add to it or leave out.
-    pub fn openai() -> Self {
-        Self::custom(|| Box::new(openai::OpenAi::default()))
+    pub const fn openai() -> Self {
+        Self(Kind::OpenAi)
     }
 
     /// A body that is passed through unread: only its end is observed.
     pub const fn opaque() -> Self {
-        Self(None)
+        Self(Kind::Opaque)
     }
 
     /// A format of your own.
     pub fn custom(make: impl Fn() -> Box<dyn WireFormat> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(make)))
+        Self(Kind::Custom(Arc::new(make)))
     }
 
+    /// A fresh reader; `None` where nothing is read.
     pub(crate) fn format(&self) -> Option<Box<dyn WireFormat>> {
-        self.0.as_ref().map(|make| make())
+        match &self.0 {
+            Kind::OpenAi => Some(Box::new(openai::OpenAi::default())),
+            Kind::Opaque => None,
+            Kind::Custom(make) => Some(make()),
+        }
     }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Wire" } else { "Wire(opaque)" })
+        f.write_str(match &self.0 {
+            Kind::OpenAi => "Wire::openai()",
+            Kind::Opaque => "Wire::opaque()",
+            Kind::Custom(_) => "Wire::custom(..)",
+        })
     }
 }

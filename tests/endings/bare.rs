@@ -22,7 +22,7 @@ const DONE: &str = "data: [DONE]\n\n";
 /// Polls so many frames and drops the rest; the summary must have come exactly once.
 async fn observed(body: Scripted, frames: usize) -> Summary {
     let (send, receive) = mpsc::channel();
-    let mut body = ObservedBody::new(body, &Wire::openai(), move |summary| {
+    let mut body = ObservedBody::new(body, Wire::openai(), move |summary| {
         send.send(summary).unwrap();
     });
     for _ in 0..frames {
@@ -64,7 +64,7 @@ async fn content_length_reached() {
         .header("content-length", 2)
         .body(Scripted::new([Step::Data("{}"), Step::Pending]))
         .unwrap();
-    let response = ObservedBody::response(response, &Wire::openai(), move |summary| {
+    let response = ObservedBody::response(response, Wire::openai(), move |summary| {
         send.send(summary).unwrap();
     });
     let mut body = response.into_body();
@@ -93,7 +93,7 @@ async fn err_frame() {
 async fn unwinding_while_the_body_is_polled() {
     let (send, receive) = mpsc::channel();
     let body = Scripted::new([Step::Panic]);
-    let mut body = ObservedBody::new(body, &Wire::openai(), move |summary: Summary| {
+    let mut body = ObservedBody::new(body, Wire::openai(), move |summary: Summary| {
         send.send(summary).unwrap();
     });
     let frame = body.frame();
@@ -121,7 +121,7 @@ async fn dropped() {
 #[tokio::test]
 async fn a_panic_of_the_closure_stays_inside() {
     let body = Scripted::new([Step::Data(CONTENT)]);
-    let body = ObservedBody::new(body, &Wire::openai(), |_| panic!("cannot bill"));
+    let body = ObservedBody::new(body, Wire::openai(), |_| panic!("cannot bill"));
     assert_eq!(body.collect().await.unwrap().to_bytes(), CONTENT);
 }
 
@@ -141,22 +141,22 @@ async fn a_panic_of_a_format_costs_the_reading_only() {
             panic!("cannot read")
         }
         fn generated(&self) -> u64 {
-            0
+            panic!("cannot count")
         }
         fn facts(&self) -> infermeter::wire::Facts {
-            infermeter::wire::Facts::default()
+            panic!("cannot tell")
         }
     }
-    for data in [CONTENT, "{}"] {
+    for (data, is_read) in [(CONTENT, true), ("{}", true), ("", false)] {
         let (send, receive) = mpsc::channel();
         let body = Scripted::new([Step::Data(data)]);
         let body =
-            ObservedBody::new(body, &Wire::custom(|| Box::new(Broken)), move |summary: Summary| {
+            ObservedBody::new(body, Wire::custom(|| Box::new(Broken)), move |summary: Summary| {
                 send.send(summary).unwrap()
             });
         assert_eq!(body.collect().await.unwrap().to_bytes(), data);
         let summary = receive.try_recv().unwrap();
-        assert!(summary.unread.is_some());
+        assert_eq!(summary.unread.is_some(), is_read);
         assert_eq!(summary.usage.completion, None);
     }
 }
