@@ -66,6 +66,25 @@ async fn a_gap_before_several_tokens_is_shared_by_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_running_usage_tells_how_many_tokens_an_event_has() {
+    let meter = Meter::new();
+    let running = |n: u64| -> &'static str {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"text\":\"a\"}}],\
+             \"usage\":{{\"completion_tokens\":{n}}}}}\n\n"
+        )
+        .leak()
+    };
+    // 1 token, then 3, then none that is new, then 1 after 20 ms in all.
+    let stream = [(0, running(1)), (60, running(4)), (10, running(4)), (10, running(5)), (0, DONE)];
+    complete(&meter, move |_| async move { events(stream) }).await;
+    let reading = histograms(&meter, &names::INTER_TOKEN_LATENCY_SECONDS);
+    let bucket = reading.bounds.iter().position(|bound| *bound == 0.025).unwrap();
+    assert_eq!(reading.counts[bucket], 4);
+    assert_eq!(histogram(&meter, &names::INTER_TOKEN_LATENCY_SECONDS), (4, 0.08));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_token_has_no_time_per_output_token() {
     let meter = Meter::new();
     complete(&meter, |_| async move { events([(5, CONTENT), (5, FINISH), (0, DONE)]) }).await;

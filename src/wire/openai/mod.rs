@@ -89,16 +89,27 @@ impl OpenAi {
         self.error = self.error.or_else(|| chunk.error());
 
         let (mut choices, mut scope, mut varying) = (0_usize, Scope::Request, None);
+        let mut last: Option<Progress> = None;
         chunk.choices(|choice| {
             choices += 1;
             let (slot, progress) = self.choice(&choice);
             scope = Scope::Choice { slot, finished: choice.finish_word().is_some() };
-            if let Some(progress) = progress {
-                varying = choice.varying().map(|text| (slot, text));
-                content(progress);
+            varying = progress.and_then(|_| choice.varying()).map(|text| (slot, text));
+            if let Some(before) = std::mem::replace(&mut last, progress) {
+                content(before);
             }
         });
-        self.tokens.told(chunk, if choices == 1 { scope } else { Scope::Request });
+        if choices != 1 {
+            scope = Scope::Request;
+        }
+        let before = last.map_or(0, |progress| self.tokens.told_before(progress));
+        self.tokens.told(chunk, scope);
+        if let Some(progress) = last {
+            // A running usage counts best how many tokens the event has.
+            let told = self.tokens.told_usage(scope).filter(|_| !chunk.is_plain());
+            let tokens = told.map_or(progress.tokens, |now| now.saturating_sub(before));
+            content(Progress { tokens, ..progress });
+        }
 
         if let (1, Some((slot, text)), true) = (choices, varying, chunk.is_plain()) {
             self.templates.learn(slot, data, text);

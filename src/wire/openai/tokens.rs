@@ -7,7 +7,7 @@
 use super::chunk::{Chunk, Told};
 use crate::{
     outcome::TokenSource,
-    wire::{Longest, Usage},
+    wire::{Longest, Progress, Usage},
 };
 
 /// Choices told apart; those beyond share the last place.
@@ -97,6 +97,20 @@ impl Tokens {
             if let Some(slot) = slot {
                 self.choices[slot].engine = timings.completion.or(self.choices[slot].engine);
             }
+        }
+    }
+
+    /// Tokens of a choice before the content that came just now.
+    pub(super) fn told_before(&self, content: Progress) -> u64 {
+        let choice = &self.choices[content.choice];
+        choice.usage.unwrap_or_else(|| choice.counted.saturating_sub(content.tokens))
+    }
+
+    /// What `usage` has told of a choice alone so far.
+    pub(super) fn told_usage(&self, scope: Scope) -> Option<u64> {
+        match scope {
+            Scope::Choice { slot, .. } => self.choices[slot].usage,
+            Scope::Request => None,
         }
     }
 
