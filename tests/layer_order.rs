@@ -211,6 +211,22 @@ async fn http_1_and_http_2() {
     }
 }
 
+#[tokio::test]
+async fn around_a_client() {
+    let url = serve(Meter::new()).await;
+    let meter = Meter::new();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let client = ServiceBuilder::new().layer(InferenceLayer::new(meter.clone())).service(client);
+    let request = Request::post(format!("{url}/v1/completions")).body(Empty::new()).unwrap();
+    let answer = client.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), STREAM);
+    let request = Request::post("http://127.0.0.1:1/v1/completions").body(Empty::new()).unwrap();
+    client.oneshot(request).await.unwrap_err();
+    let mut ended = ended(&meter);
+    ended.sort();
+    assert_eq!(ended, ["completions failure server_error none", "completions success stop 200"]);
+}
+
 // === helpers ===
 
 /// Takes 10 s.

@@ -106,7 +106,7 @@ impl Endpoints {
     }
 
     pub(super) fn add(&mut self, path: &str, endpoint: &Endpoint, meter: &Meter) {
-        let path = path.trim_end_matches('/').to_owned();
+        let path = format!("/{}", path.trim_matches('/'));
         self.configured.push((path, endpoint.measured(meter)));
     }
 
@@ -179,7 +179,7 @@ mod tests {
     fn the_measured_set() {
         let meter = Meter::new();
         let mut endpoints = Endpoints::new(&meter);
-        endpoints.add("/my/words/", &Endpoint::new("words", Wire::openai()), &meter);
+        endpoints.add("my/words/", &Endpoint::new("words", Wire::openai()), &meter);
         for (path, expected) in [
             ("/v1/chat/completions", Some("chat_completions")),
             ("/chat/completions", Some("chat_completions")),

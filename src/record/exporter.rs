@@ -30,9 +30,4 @@ use super::Collect;
 pub trait Exporter: Send + Sync + 'static {
     /// Called once. `state` yields, whenever asked, one consistent view of every family.
     fn attach(&self, state: Arc<dyn Collect>);
-
-    /// Where an exporter wants observations as they happen instead.
-    fn recorder(&self) -> Option<&dyn metrics::Recorder> {
-        None
-    }
 }
