@@ -41,30 +41,43 @@ impl Models {
 
     /// The place of a label, made if there is room for it, else that of `other`.
     pub(super) fn id(&self, label: &str) -> ModelId {
-        if let Some(id) = self.ids.read().unwrap_or_else(PoisonError::into_inner).get(label) {
+        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = ids.get(label) {
             return *id;
+        }
+        // NB: `other` takes no place from the named ones, so it is not in the map.
+        let is_full = ids.len() == usize::from(self.other());
+        drop(ids);
+        if label == OTHER || is_full {
+            return self.overflown(label);
         }
         let mut ids = self.ids.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = ids.get(label) {
             return *id;
         }
-        let other = self.places.len() - 1;
-        let (place, label) = match ids.len() {
-            free if label != OTHER && free < other => (free, label),
-            _ => {
-                if label != OTHER {
-                    self.overflow.fetch_add(1, Relaxed);
-                }
-                (other, OTHER)
-            }
-        };
-        let series = self.places[place].get_or_init(|| ModelSeries::new(label, &self.shapes));
-        // NB: `other` takes no place from the named ones, so it is not in the map.
-        let id = place as ModelId;
-        if place != other {
-            ids.insert(Arc::clone(&series.label), id);
+        let id = ids.len() as ModelId;
+        if id == self.other() {
+            drop(ids);
+            return self.overflown(label);
         }
+        let series =
+            self.places[usize::from(id)].get_or_init(|| ModelSeries::new(label, &self.shapes));
+        ids.insert(Arc::clone(&series.label), id);
         id
+    }
+
+    fn overflown(&self, label: &str) -> ModelId {
+        if label != OTHER {
+            self.overflow.fetch_add(1, Relaxed);
+        }
+        let other = self.other();
+        self.places[usize::from(other)].get_or_init(|| ModelSeries::new(OTHER, &self.shapes));
+        other
+    }
+
+    /// The last place.
+    fn other(&self) -> ModelId {
+        (self.places.len() - 1) as ModelId
     }
 
     pub(super) fn get(&self, id: ModelId) -> Option<&ModelSeries> {

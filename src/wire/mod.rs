@@ -31,7 +31,7 @@ enum Kind {
 /// A format sees every event of a stream in order ([`event`](Self::event)), or one whole body
 /// ([`whole`](Self::whole)), and is asked for its [`facts`](Self::facts) once, at the end. It must
 /// never panic, whatever the bytes are, and must keep a bounded amount of memory.
-pub trait WireFormat: Send {
+pub trait WireFormat: Send + Sync {
     /// Reads one event of a stream; tells `content` of each choice that got tokens with it.
     fn event(&mut self, event: Event<'_>, content: &mut dyn FnMut(Progress));
 

@@ -160,3 +160,9 @@ async fn a_panic_of_a_format_costs_the_reading_only() {
         assert_eq!(summary.usage.completion, None);
     }
 }
+
+#[test]
+fn a_watched_body_is_as_portable_as_the_body_in_it() {
+    fn portable<T: Send + Sync + Unpin + 'static>(_: T) {}
+    portable(ObservedBody::new(Scripted::new([]), Wire::openai(), |_| ()));
+}
