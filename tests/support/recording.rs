@@ -1,0 +1,214 @@
+//! The recordings in `tests/data`.
+
+use std::{fs, path::PathBuf};
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde::Deserialize;
+
+/// One recorded response, and what it is known to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording {
+    pub(crate) entry: Entry,
+    /// As it was on the wire.
+    pub(crate) raw: Vec<u8>,
+    /// Where the body begins.
+    pub(crate) head_length: usize,
+    framing: Framing,
+    crlf: bool,
+}
+
+/// A line of `index.json`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pub(crate) file: String,
+    pub(crate) path: String,
+    pub(crate) status: u16,
+    kind: Kind,
+    #[serde(rename = "true")]
+    pub(crate) truth: Counts,
+    pub(crate) tells: Tells,
+    pub(crate) end: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Stream,
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counts {
+    pub(crate) prompt: Option<u64>,
+    pub(crate) completion: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tells {
+    pub(crate) prompt: Option<u64>,
+    pub(crate) completion: Option<u64>,
+    pub(crate) source: Option<String>,
+}
+
+/// How a client knows where the body ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Framing {
+    Chunked,
+    Length(usize),
+    Close,
+}
+
+/// What the beginning of a response holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// The body so far; `None` where not even the head is whole.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Whether a client takes it for the whole body.
+    pub(crate) complete: bool,
+}
+
+// === impl Recording ===
+
+impl Recording {
+    pub(crate) fn all() -> Vec<Self> {
+        let index = fs::read(data("index.json")).unwrap();
+        let entries: Vec<Entry> = serde_json::from_slice(&index).unwrap();
+        entries.into_iter().map(Self::read).collect()
+    }
+
+    pub(crate) fn named(file: &str) -> Self {
+        Self::all().into_iter().find(|recording| recording.entry.file == file).unwrap()
+    }
+
+    fn read(entry: Entry) -> Self {
+        let raw = fs::read(data(&entry.file)).unwrap();
+        Self::new(entry, raw)
+    }
+
+    fn new(entry: Entry, raw: Vec<u8>) -> Self {
+        let head_length = find(&raw, b"\r\n\r\n").unwrap() + 4;
+        let mut recording = Self { entry, raw, head_length, framing: Framing::Close, crlf: false };
+        let header = |name| {
+            let value = recording.headers().find(|(n, _)| n == name)?.1;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        recording.framing = match (header("transfer-encoding"), header("content-length")) {
+            (Some(_), _) => Framing::Chunked,
+            (None, Some(length)) => Framing::Length(length.parse().unwrap()),
+            (None, None) => Framing::Close,
+        };
+        recording
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        self.entry.kind == Kind::Stream
+    }
+
+    /// Whether its body has CRLF at the end of each line.
+    pub(crate) fn has_crlf(&self) -> bool {
+        self.crlf
+    }
+
+    /// The same events with CRLF at the end of each line.
+    pub(crate) fn crlf(&self) -> Self {
+        let replace = |bytes: &[u8]| {
+            let mut replaced = Vec::with_capacity(bytes.len() + 64);
+            for byte in bytes {
+                if *byte == b'\n' {
+                    replaced.push(b'\r');
+                }
+                replaced.push(*byte);
+            }
+            replaced
+        };
+        let (head, body) = self.raw.split_at(self.head_length);
+        let mut raw = head.to_vec();
+        match self.framing {
+            Framing::Close => raw.extend(replace(body)),
+            Framing::Length(_) => unreachable!("events have no length"),
+            Framing::Chunked => {
+                let (chunks, complete) = chunks(body);
+                for chunk in chunks {
+                    let chunk = replace(&chunk);
+                    raw.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+                    raw.extend(chunk);
+                    raw.extend(b"\r\n");
+                }
+                if complete {
+                    raw.extend(b"0\r\n\r\n");
+                }
+            }
+        }
+        Self { crlf: true, ..Self::new(self.entry.clone(), raw) }
+    }
+
+    /// What a client has once it got `cut` bytes and then the end of the connection.
+    pub(crate) fn held(&self, cut: usize) -> Held {
+        let Some(body) = self.raw[..cut].get(self.head_length..) else {
+            return Held { body: None, complete: false };
+        };
+        let (body, complete) = match self.framing {
+            Framing::Close => (body.to_vec(), true),
+            Framing::Length(length) => (body.to_vec(), body.len() == length),
+            Framing::Chunked => unchunk(body),
+        };
+        Held { body: Some(body), complete }
+    }
+
+    /// The whole body.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        self.held(self.raw.len()).body.unwrap()
+    }
+
+    /// The response with a body of your own.
+    pub(crate) fn response<B>(&self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.entry.status).unwrap();
+        for (name, value) in self.headers() {
+            if !["transfer-encoding", "connection", "keep-alive"].contains(&name.as_str()) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let head = std::str::from_utf8(&self.raw[..self.head_length]).unwrap();
+        head.lines().skip(1).filter_map(|line| line.split_once(':')).map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value.trim()).unwrap())
+        })
+    }
+}
+
+/// Takes the chunk-size lines out; says whether the last chunk was there.
+pub(crate) fn unchunk(bytes: &[u8]) -> (Vec<u8>, bool) {
+    let (chunks, complete) = chunks(bytes);
+    (chunks.concat(), complete)
+}
+
+fn chunks(mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut chunks = Vec::new();
+    while let Some(line) = find(bytes, b"\r\n") {
+        let size = std::str::from_utf8(&bytes[..line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        bytes = &bytes[line + 2..];
+        if size == 0 {
+            return (chunks, bytes == b"\r\n");
+        }
+        chunks.push(bytes[..size.min(bytes.len())].to_vec());
+        bytes = bytes.get(size + 2..).unwrap_or_default();
+    }
+    (chunks, false)
+}
+
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn data(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
+}
