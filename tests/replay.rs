@@ -234,7 +234,7 @@ fn observe(recording: &Recording, bytes: Bytes, end: End) -> Summary {
         End::Dropped => script.then(Step::Hang),
     };
     let response = recording.response(script);
-    let response = ObservedBody::response(response, &Wire::openai(), move |summary| {
+    let response = ObservedBody::response(response, Wire::openai(), move |summary| {
         told.lock().unwrap().push(summary);
     });
     let mut body = Box::pin(response.into_body());
