@@ -147,7 +147,6 @@ fn cut_after_every_byte_it_is_never_counted_above_what_it_held() {
 }
 
 #[test]
-#[ignore = "llama.cpp with n > 1 cut between a finish and its usage; zeros in Ollama's finish event"]
 fn cut_after_every_byte_it_is_never_counted_below_the_events_that_passed() {
     each_cut(|_, told, _, summary, case| {
         let completion = summary.usage.completion.unwrap_or(0);

@@ -46,7 +46,9 @@ impl Sse {
     pub(super) fn read(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
         // Where the event at hand, the line at hand, and what is unread begin.
         let (mut event, mut line, mut at) = (0, 0, 0);
-        if std::mem::take(&mut self.after_cr) && bytes.first() == Some(&b'\n') {
+        // NB: an empty frame between the two changes nothing.
+        let Some(first) = bytes.first() else { return };
+        if std::mem::take(&mut self.after_cr) && *first == b'\n' {
             (line, at) = (1, 1);
             if self.partial.is_empty() && !self.skipping {
                 event = 1;

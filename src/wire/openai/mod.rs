@@ -67,7 +67,7 @@ impl WireFormat for OpenAi {
     }
 
     fn facts(&self) -> Facts {
-        let (usage, source) = self.tokens.usage();
+        let (usage, source) = self.tokens.usage(self.done);
         Facts {
             usage,
             source,

@@ -31,6 +31,8 @@ pub(super) struct Tokens {
     /// Completion tokens of the whole request, and how many events told them.
     total: Option<u64>,
     totals: usize,
+    /// Events without choices told the usage of one choice each.
+    is_told_apart: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,30 +117,49 @@ impl Tokens {
     }
 
     fn usage_told(&mut self, usage: Told, scope: Scope) {
-        let is_final = !matches!(scope, Scope::Choice { finished: false, .. });
-        // NB: Ollama puts zeros into every event but the last.
+        // NB: Ollama puts zeros into every event but the last, the finish event included.
+        let is_final = match scope {
+            Scope::Request => true,
+            Scope::Choice { slot, finished } => {
+                finished && (usage.completion != Some(0) || self.choices[slot].counted == 0)
+            }
+        };
         let take = |old: &mut Option<u64>, new: Option<u64>| {
             *old = new.filter(|new| is_final || *new > 0).or(*old);
         };
         take(&mut self.prompt, usage.prompt);
         take(&mut self.cached, usage.cached);
         take(&mut self.reasoning, usage.reasoning);
-        match scope {
-            Scope::Choice { slot, finished } => {
+        match (scope, usage.completion) {
+            (Scope::Choice { slot, .. }, completion) => {
                 let choice = &mut self.choices[slot];
-                take(&mut choice.usage, usage.completion);
-                choice.usage_is_final |= finished && usage.completion.is_some();
+                take(&mut choice.usage, completion);
+                choice.usage_is_final |= is_final && completion.is_some();
             }
-            Scope::Request => {
-                // NB: llama.cpp with n > 1 tells the usage of each choice after its end, in an
-                // event without choices: a further one is about a further choice.
-                let finished = self.choices.iter().filter(|choice| choice.finished).count();
-                let is_another_choice = (1..finished).contains(&self.totals);
-                if let Some(completion) = usage.completion {
-                    let before = self.total.filter(|_| is_another_choice).unwrap_or(0);
-                    self.total = Some(before.saturating_add(completion));
-                    self.totals += 1;
-                }
+            (Scope::Request, Some(completion)) => self.total_told(completion),
+            (Scope::Request, None) => {}
+        }
+    }
+
+    /// Takes the completion tokens of an event without choices.
+    ///
+    /// NB: they are those of the whole request, but for llama.cpp: with n > 1 it tells those of
+    /// each choice after its end, in any order with the other choices' ends. Which of the ended
+    /// ones it is about makes no difference to the sum.
+    fn total_told(&mut self, completion: u64) {
+        let ended = self.choices.iter().filter(|choice| choice.finished).count();
+        let untold = self.choices.iter().position(|c| c.finished && !c.usage_is_final);
+        match untold {
+            Some(slot) if ended < self.choices.len() || self.is_told_apart => {
+                let choice = &mut self.choices[slot];
+                (choice.usage, choice.usage_is_final) = (Some(completion), true);
+                self.is_told_apart = true;
+            }
+            _ => {
+                let is_another_choice = (1..ended).contains(&self.totals);
+                let before = self.total.filter(|_| is_another_choice).unwrap_or(0);
+                self.total = Some(before.saturating_add(completion));
+                self.totals += 1;
             }
         }
     }
@@ -148,8 +169,9 @@ impl Tokens {
         self.choices.iter().fold(0, |sum, choice| sum.saturating_add(choice.live()))
     }
 
-    pub(super) fn usage(&self) -> (Usage, Option<TokenSource>) {
-        let (completion, source) = self.completion().unzip();
+    /// What to believe; `is_done` where the stream came to its end.
+    pub(super) fn usage(&self, is_done: bool) -> (Usage, Option<TokenSource>) {
+        let (completion, source) = self.completion(is_done).unzip();
         let usage = Usage {
             prompt: self.prompt,
             cached: self.cached,
@@ -159,7 +181,7 @@ impl Tokens {
         (usage, source)
     }
 
-    fn completion(&self) -> Option<(u64, TokenSource)> {
+    fn completion(&self, is_done: bool) -> Option<(u64, TokenSource)> {
         let sum = |of: fn(&ChoiceTokens) -> u64| {
             self.choices.iter().fold(0_u64, |sum, choice| sum.saturating_add(of(choice)))
         };
@@ -168,8 +190,9 @@ impl Tokens {
         let any = |is: fn(&ChoiceTokens) -> bool| self.choices.iter().any(is);
 
         if let Some(total) = self.total {
-            // Cut before every choice had ended: the total may be of the others alone.
-            return Some(if all(|choice| choice.finished) || total >= counted {
+            // Cut before the end: the total may be of some choices only.
+            let is_whole = is_done && all(|choice| choice.finished);
+            return Some(if is_whole || total >= counted {
                 (total, TokenSource::Usage)
             } else {
                 (counted, TokenSource::Counted)
