@@ -13,7 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 #[derive(Debug)]
 pub(crate) struct Script<D, E> {
     steps: VecDeque<Step<D, E>>,
-    hint: Option<SizeHint>,
+    /// Whether it knows how much data is left.
+    sized: bool,
     /// Whether the last frame is known to be the last one.
     announces_end: bool,
 }
@@ -43,11 +44,11 @@ pub(crate) struct Drained<E> {
 
 impl<D: Buf, E> Script<D, E> {
     pub(crate) fn new(steps: impl IntoIterator<Item = Step<D, E>>) -> Self {
-        Self { steps: steps.into_iter().collect(), hint: None, announces_end: false }
+        Self { steps: steps.into_iter().collect(), sized: false, announces_end: false }
     }
 
-    pub(crate) fn hint(mut self, hint: SizeHint) -> Self {
-        self.hint = Some(hint);
+    pub(crate) fn sized(mut self) -> Self {
+        self.sized = true;
         self
     }
 
@@ -97,7 +98,14 @@ impl<D: Buf + Unpin, E: Unpin> Body for Script<D, E> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.unwrap_or_default()
+        if !self.sized {
+            return SizeHint::default();
+        }
+        let data = self.steps.iter().filter_map(|step| match step {
+            Step::Frame(frame) => frame.data_ref(),
+            _ => None,
+        });
+        SizeHint::with_exact(data.map(|data| data.remaining() as u64).sum())
     }
 }
 
