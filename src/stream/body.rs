@@ -90,7 +90,7 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
     fn watch(inner: B, wire: &Wire, head: Head, observer: O) -> Self {
         let watch = Watch::new(wire, head, inner.size_hint().exact());
         let is_bodiless = head.status.is_some_and(|status| matches!(status.as_u16(), 204 | 304));
-        let is_over = is_bodiless || inner.is_end_stream();
+        let is_over = is_bodiless || inner.is_end_stream() || watch.is_full();
         let mut watching = Some(Box::new(Watching { watch, observer }));
         if is_over {
             end(&mut watching, BodyEnd::NeverPolled);

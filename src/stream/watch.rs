@@ -31,13 +31,13 @@ pub(super) struct Watch {
 impl Watch {
     /// `exact` is what the body itself says of its length.
     pub(super) fn new(wire: &Wire, head: Head, exact: Option<u64>) -> Self {
-        Self {
-            reader: Reader::new(wire, &head),
-            timing: Timing::default(),
-            bytes: 0,
-            length: head.length.or(exact),
-            head,
-        }
+        let length = match head.content {
+            // NB: after the last byte of a gRPC answer comes what tells how it ended.
+            Content::Grpc { .. } => None,
+            _ => head.length.or(exact),
+        };
+        let (reader, timing) = (Reader::new(wire, &head), Timing::default());
+        Self { head, reader, timing, bytes: 0, length }
     }
 
     pub(super) fn read(&mut self, bytes: &[u8], now: Instant, observer: &mut impl Observer) {

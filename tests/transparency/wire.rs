@@ -108,7 +108,6 @@ async fn over_http_1_a_response_has_the_same_bytes_and_the_same_framing() {
 }
 
 #[tokio::test]
-#[ignore = "hyper never polls it, so it counts as aborted"]
 async fn a_length_of_zero_in_the_head_is_an_end_although_the_body_does_not_know() {
     let response = || {
         let mut response = typed("application/json", stream([]));
@@ -156,7 +155,6 @@ async fn the_status_of_a_grpc_call_is_in_its_trailers() {
 }
 
 #[tokio::test]
-#[ignore = "the body counts as ended with its last byte, before its trailers"]
 async fn the_status_of_a_grpc_call_of_known_size_is_in_its_trailers_too() {
     for (response, end) in [
         (
