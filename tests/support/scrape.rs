@@ -1,6 +1,6 @@
 //! One scrape, and what must hold in it at any moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use infermeter::{
     names::{Kind, Naming},
@@ -20,7 +20,8 @@ struct Sample {
     only_grows: bool,
 }
 
-type Labels = BTreeMap<String, String>;
+/// In the order of the page. NB: a storm takes thousands of scrapes, so nothing is copied.
+type Labels = Vec<(Cow<'static, str>, Arc<str>)>;
 
 // === impl Scrape ===
 
@@ -31,9 +32,8 @@ impl Scrape {
         for readings in &families {
             let (family, name) = (readings.family, naming.name(readings.family));
             for series in &readings.series {
-                let values = series.labels.iter().map(|value| (**value).to_owned());
-                let names = family.labels.iter().map(|name| (*name).to_owned());
-                let labels: Labels = names.zip(values).collect();
+                let names = family.labels.iter().map(|name| Cow::Borrowed(*name));
+                let labels: Labels = names.zip(series.labels.iter().cloned()).collect();
                 let only_grows = family.kind != Kind::Gauge;
                 match &series.value {
                     Value::Counter(n) => scrape.add(&name, labels, *n as f64, only_grows),
@@ -75,9 +75,8 @@ impl Scrape {
     /// The sum over the series that have these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let samples = self.samples.get(name).map_or(&[][..], Vec::as_slice);
-        let has = |sample: &&Sample| {
-            labels.iter().all(|(k, v)| sample.labels.get(*k).is_some_and(|value| value == v))
-        };
+        let has =
+            |sample: &&Sample| labels.iter().all(|(name, value)| sample.label(name) == Some(value));
         let sum: f64 = samples.iter().filter(has).map(|sample| sample.value).sum();
         assert!(sum >= 0.0 && sum.fract() == 0.0, "{name} {labels:?} is {sum}");
         sum as u64
@@ -86,19 +85,23 @@ impl Scrape {
     /// The values of one label.
     pub(crate) fn values(&self, name: &str, label: &str) -> Vec<&str> {
         let samples = self.samples.get(name).map_or(&[][..], Vec::as_slice);
-        let mut values: Vec<&str> = samples.iter().map(|s| s.labels[label].as_str()).collect();
+        let mut values: Vec<&str> =
+            samples.iter().filter_map(|sample| sample.label(label)).collect();
         values.sort_unstable();
         values.dedup();
         values
     }
 
-    /// The series of a family that are not 0, as text.
+    /// The series of a family that are not 0: label values, then the value.
     pub(crate) fn counted(&self, name: &str) -> Vec<String> {
         let samples = self.samples.get(name).map_or(&[][..], Vec::as_slice);
         samples
             .iter()
             .filter(|sample| sample.value > 0.0)
-            .map(|Sample { labels, value, .. }| format!("{labels:?} {value}"))
+            .map(|Sample { labels, value, .. }| {
+                let values: Vec<&str> = labels.iter().map(|(_, value)| &**value).collect();
+                format!("{} {value}", values.join(" "))
+            })
             .collect()
     }
 
@@ -154,13 +157,21 @@ impl Scrape {
     }
 }
 
+// === impl Sample ===
+
+impl Sample {
+    fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+}
+
 /// Of `a="b",c="d"`; no value here holds a quote.
 fn parse_labels(text: &str) -> Labels {
     let mut parts = text.split('"');
     let mut labels = Labels::new();
     while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
         let name = name.trim_start_matches(',').trim_end_matches('=');
-        labels.insert(name.to_owned(), value.to_owned());
+        labels.push((name.to_owned().into(), value.into()));
     }
     labels
 }
