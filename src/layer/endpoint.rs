@@ -134,9 +134,14 @@ impl Endpoints {
         if let Some((_, measured)) = configured {
             return Some(measured);
         }
-        let below = below_mount(path);
-        let known = self.known.iter().find(|(known, _)| *known == below);
-        known.map(|(_, measured)| measured).or(self.other.as_ref())
+        // Most paths begin so, and need no search for the mount.
+        let below_v1 = path.strip_prefix("/v1/").and_then(|below| self.known(below));
+        below_v1.or_else(|| self.known(below_mount(path))).or(self.other.as_ref())
+    }
+
+    fn known(&self, below: &str) -> Option<&Measured> {
+        let (_, measured) = self.known.iter().find(|(known, _)| *known == below)?;
+        Some(measured)
     }
 }
 
@@ -144,8 +149,9 @@ impl Endpoints {
 fn below_mount(path: &str) -> &str {
     let mut rest = path.strip_prefix('/').unwrap_or(path);
     let mut below = rest;
-    while let Some((segment, after)) = rest.split_once('/') {
-        if is_version(segment) {
+    while let Some(slash) = rest.bytes().position(|byte| byte == b'/') {
+        let after = &rest[slash + 1..];
+        if is_version(&rest[..slash]) {
             below = after;
         }
         rest = after;

@@ -29,8 +29,7 @@ pub type ResponseBody<B> = ObservedBody<B, RequestObserver>;
 pub struct ResponseFuture<S: Service<Request<B>>, B> {
     #[pin]
     state: State<S, B, S::Future>,
-    /// Until there is a response, if the request is measured.
-    open: Option<Open>,
+    open: Open,
 }
 
 #[pin_project(project = StateProj)]
@@ -48,7 +47,7 @@ enum State<S, B, F> {
 /// A record without a response yet. Dropped as it is, the client went away, or the service
 /// panicked.
 struct Open {
-    /// Until the end, or until a body has it.
+    /// Until the end, or until a body has it; none if the request is not measured.
     record: Option<Arc<Record>>,
     wire: Wire,
     start: Start,
@@ -60,7 +59,8 @@ struct Open {
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     pub(super) const fn unmeasured(service: S, request: Request<B>) -> Self {
-        Self { state: State::Waiting { service, request: Some(request) }, open: None }
+        let open = Open { record: None, wire: Wire::opaque(), start: Start::Call, polling: false };
+        Self { state: State::Waiting { service, request: Some(request) }, open }
     }
 
     pub(super) fn measured(
@@ -71,7 +71,7 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
         start: Start,
     ) -> Self {
         let open = Open { record: Some(record), wire, start, polling: false };
-        Self { state: State::Waiting { service, request: Some(request) }, open: Some(open) }
+        Self { state: State::Waiting { service, request: Some(request) }, open }
     }
 }
 
@@ -84,12 +84,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let polled = Open::polling(this.open, |open| this.state.poll(cx, open));
-        let response = ready!(polled);
-        let Some(mut open) = this.open.take() else {
-            return Poll::Ready(response.map(|response| response.map(ObservedBody::unwatched)));
-        };
-        Poll::Ready(match response {
+        let open = this.open;
+        open.polling = true;
+        let polled = this.state.poll(cx, open);
+        open.polling = false;
+        Poll::Ready(match ready!(polled) {
             Ok(response) => Ok(open.respond(response)),
             Err(error) => {
                 open.close(Outcome::Failure(FailureReason::ServerError));
@@ -101,7 +100,7 @@ where
 
 impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("measured", &self.open.is_some()).finish()
+        f.debug_struct("ResponseFuture").field("measured", &self.open.record.is_some()).finish()
     }
 }
 
@@ -115,7 +114,7 @@ where
     fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        open: Option<&Open>,
+        open: &Open,
     ) -> Poll<Result<S::Response, S::Error>> {
         loop {
             match self.as_mut().project() {
@@ -124,9 +123,7 @@ where
                     let Some(request) = request.take() else {
                         return Poll::Pending;
                     };
-                    if let Some(open) = open {
-                        open.called();
-                    }
+                    open.called();
                     let response = service.call(request);
                     self.set(Self::Called { response });
                 }
@@ -139,18 +136,6 @@ where
 // === impl Open ===
 
 impl Open {
-    /// Polls the service in a way that a panic of it is seen.
-    fn polling<T>(open: &mut Option<Self>, poll: impl FnOnce(Option<&Self>) -> T) -> T {
-        if let Some(open) = open {
-            open.polling = true;
-        }
-        let polled = poll(open.as_ref());
-        if let Some(open) = open {
-            open.polling = false;
-        }
-        polled
-    }
-
     /// The service is ready and about to be called.
     fn called(&self) {
         if let (Start::Call, Some(record)) = (self.start, &self.record) {
@@ -159,7 +144,7 @@ impl Open {
     }
 
     /// The response is there: from here on its body keeps the record.
-    fn respond<B: Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+    fn respond<B: Body>(&mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         match self.record.take() {
             Some(record) => {
                 ObservedBody::observed_by(response, &self.wire, RequestObserver::new(record))

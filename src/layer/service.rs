@@ -10,7 +10,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use super::{ResponseBody, ResponseFuture, layer::Config, path::full_path};
+use super::{
+    ResponseBody, ResponseFuture,
+    layer::{Config, ModelFrom},
+    path::full_path,
+};
 use crate::record::{ModelId, Record, RequestMeter};
 
 /// Measures the requests of the service inside. See the [module docs](crate::layer).
@@ -42,29 +46,28 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let inner = self.inner.clone();
         let (method, headers) = (request.method(), request.headers());
         let path = full_path(&request);
         let Some(measured) = self.config.endpoints.find(method, path, headers) else {
             return ResponseFuture::unmeasured(inner, request);
         };
-        let (request, model) = self.model(request);
+        let mut model = self.config.default_model;
+        if let Some(model_from) = &self.config.model_from {
+            (request, model) = self.model(model_from, request);
+        }
         let shared = Arc::clone(self.config.meter.shared());
         let record = Record::open(shared, Arc::clone(&measured.series), model);
-        let mut request = request;
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
         ResponseFuture::measured(inner, request, record, measured.wire.clone(), self.config.start)
     }
 }
 
 impl<S> InferenceService<S> {
-    /// The model label at arrival.
-    fn model<B>(&self, request: Request<B>) -> (Request<B>, ModelId) {
-        let Config { meter, default_model, model_from, .. } = &*self.config;
-        let Some(model_from) = model_from else {
-            return (request, *default_model);
-        };
+    /// The model label at arrival, by what the user says.
+    fn model<B>(&self, model_from: &ModelFrom, request: Request<B>) -> (Request<B>, ModelId) {
+        let Config { meter, default_model, .. } = &*self.config;
         let (parts, body) = request.into_parts();
         // The panic hook has told of it.
         let name = catch_unwind(AssertUnwindSafe(|| model_from(&parts))).ok().flatten();

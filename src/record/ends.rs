@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
-        Arc, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
     },
 };
@@ -30,7 +31,12 @@ pub(super) struct End {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Ends(RwLock<HashMap<End, Arc<AtomicU64>>>);
+pub(super) struct Ends(RwLock<HashMap<End, AtomicU64, BuildHasherDefault<EndHasher>>>);
+
+/// Mixes the few small numbers of an [`End`]. No client can choose them as it likes, and the
+/// standard hasher takes longer than all the rest of an end.
+#[derive(Debug, Default)]
+struct EndHasher(u64);
 
 // === impl Ends ===
 
@@ -48,5 +54,31 @@ impl Ends {
     pub(super) fn read(&self) -> Vec<(End, u64)> {
         let cells = self.0.read().unwrap_or_else(PoisonError::into_inner);
         cells.iter().map(|(end, cell)| (*end, cell.load(Acquire))).collect()
+    }
+}
+
+// === impl EndHasher ===
+
+impl Hasher for EndHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // 2^64 divided by the golden ratio spreads neighbours over all bits.
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+
+    /// Which variant an enum is.
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(32)
     }
 }

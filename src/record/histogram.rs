@@ -17,6 +17,8 @@ pub(super) struct Shape {
     bounds: Arc<[f64]>,
     /// The same in the unit of recording: whole nanoseconds or tokens.
     limits: Box<[u64]>,
+    /// For a value of so many bits, the first bucket that it may be in.
+    first: [u8; 65],
     /// How much of the published unit one unit of recording is.
     scale: f64,
 }
@@ -53,12 +55,21 @@ impl Shape {
 
     fn new(bounds: &[f64], scale: f64) -> Arc<Self> {
         // A float turns into the nearest whole number that fits.
-        let limits = bounds.iter().map(|bound| (bound / scale).round() as u64).collect();
-        Arc::new(Self { bounds: bounds.into(), limits, scale })
+        let limits: Box<[u64]> =
+            bounds.iter().map(|bound| (bound / scale).round() as u64).collect();
+        let first = std::array::from_fn(|bits| {
+            let least = if bits == 0 { 0 } else { 1 << (bits - 1) };
+            // NB: there are fewer buckets than 256, see `Buckets::MOST`.
+            limits.partition_point(|limit| *limit < least) as u8
+        });
+        Arc::new(Self { bounds: bounds.into(), limits, first, scale })
     }
 
     fn bucket(&self, value: u64) -> usize {
-        self.limits.partition_point(|limit| *limit < value)
+        let bits = u64::BITS - value.leading_zeros();
+        let first = usize::from(self.first[bits as usize]);
+        // Few bounds lie within one doubling.
+        first + self.limits[first..].iter().take_while(|limit| **limit < value).count()
     }
 }
 
@@ -133,6 +144,17 @@ mod tests {
         assert_eq!(*reading.counts, [2, 2, 1, 1]);
         assert!((reading.sum - 5.504).abs() < 1e-9);
         assert_eq!(reading.count(), 6);
+    }
+
+    #[test]
+    fn every_value_finds_its_bucket() {
+        let shape = Shape::tokens(&[1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 1000.0, 1e18]);
+        let around = |value: u64| [value.saturating_sub(1), value, value.saturating_add(1)];
+        let powers = (0..64).map(|bits| 1 << bits);
+        for value in powers.chain([0, 5, 1000, u64::MAX]).flat_map(around) {
+            let expected = shape.limits.partition_point(|limit| *limit < value);
+            assert_eq!(shape.bucket(value), expected, "{value}");
+        }
     }
 
     #[test]

@@ -18,18 +18,19 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 pub struct RequestObserver {
     record: Arc<Record>,
     itl: LocalHistogram,
-    flushed: Instant,
+    flush_at: Instant,
 }
 
 // === impl RequestObserver ===
 
 impl RequestObserver {
     pub(crate) fn new(record: Arc<Record>) -> Self {
-        Self { record, itl: LocalHistogram::default(), flushed: Instant::now() }
+        let flush_at = record.arrival() + FLUSH_EVERY;
+        Self { record, itl: LocalHistogram::default(), flush_at }
     }
 
     fn flush_gaps(&mut self) {
-        let Self { record, itl, flushed: _ } = self;
+        let Self { record, itl, flush_at: _ } = self;
         record.series(|series| itl.flush(&series.itl));
     }
 }
@@ -40,13 +41,13 @@ impl Observer for RequestObserver {
     }
 
     fn gap(&mut self, gap: Duration, tokens: u64) {
-        let Self { record, itl, flushed: _ } = self;
+        let Self { record, itl, flush_at: _ } = self;
         record.series(|series| itl.spread(gap, tokens, &series.itl));
     }
 
     fn frame(&mut self, now: Instant, generated: impl FnOnce() -> u64) {
-        if now.duration_since(self.flushed) >= FLUSH_EVERY {
-            self.flushed = now;
+        if now >= self.flush_at {
+            self.flush_at = now + FLUSH_EVERY;
             self.record.publish(generated());
             self.flush_gaps();
         }

@@ -44,8 +44,9 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    started: Option<Instant>,
-    first_token: Option<Instant>,
+    /// Since arrival, as all that follows.
+    started: Option<Duration>,
+    first_token: Option<Duration>,
     said: Said,
     is_closed: bool,
 }
@@ -102,12 +103,17 @@ impl Record {
         })
     }
 
+    pub(super) const fn arrival(&self) -> Instant {
+        self.arrival
+    }
+
     /// Takes a step, unless it was taken before: a start never moves back.
     pub(crate) fn mark(&self, mark: Mark, at: Instant) {
         let mut state = self.state();
         if state.is_closed {
             return;
         }
+        let at = at.duration_since(self.arrival);
         // NB: counted under the lock, so that no end can be counted in between: in flight would
         // be negative for a moment.
         if state.phase == Phase::Queue {
@@ -116,7 +122,7 @@ impl Record {
             if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
                 arrived_as.started.happened();
             }
-            self.series(|series| series.queue.time(at.duration_since(self.arrival)));
+            self.series(|series| series.queue.time(at));
         }
         if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
             state.phase = Phase::Decode;
@@ -124,7 +130,7 @@ impl Record {
             if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
                 arrived_as.first_token.happened();
             }
-            self.series(|series| series.ttft.time(at.duration_since(self.arrival)));
+            self.series(|series| series.ttft.time(at));
         }
     }
 
@@ -284,13 +290,16 @@ impl Record {
         let whole = ended.duration_since(self.arrival);
         series.duration(outcome).time(whole);
         if let Some(started) = state.started {
-            series.inference.time(ended.duration_since(started));
+            series.inference.time(whole.saturating_sub(started));
         }
         if let (Some(started), Some(first)) = (state.started, state.first_token) {
-            series.prefill.time(first.duration_since(started));
+            series.prefill.time(first.saturating_sub(started));
         }
-        let last = body.and_then(|body| body.last_token).or_else(|| self.last_added());
-        let decode = state.first_token.zip(last).map(|(first, last)| last.duration_since(first));
+        let last = body
+            .and_then(|body| body.last_token)
+            .map(|last| last.duration_since(self.arrival))
+            .or_else(|| self.last_added());
+        let decode = state.first_token.zip(last).map(|(first, last)| last.saturating_sub(first));
         if let Some(decode) = decode {
             series.decode.time(decode);
         }
@@ -313,9 +322,9 @@ impl Record {
         said.generated.max(added)
     }
 
-    fn last_added(&self) -> Option<Instant> {
+    fn last_added(&self) -> Option<Duration> {
         let nanos = self.last_added.load(Relaxed);
-        (nanos > 0).then(|| self.arrival + Duration::from_nanos(nanos))
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

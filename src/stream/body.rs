@@ -34,7 +34,11 @@ pub trait Observer {
     fn gap(&mut self, _gap: Duration, _tokens: u64) {}
 
     /// A frame has passed; `generated` counts the tokens so far.
-    fn frame(&mut self, _now: Instant, _generated: impl FnOnce() -> u64) {}
+    fn frame(&mut self, _now: Instant, _generated: impl FnOnce() -> u64)
+    where
+        Self: Sized,
+    {
+    }
 
     /// The body has ended.
     fn end(&mut self, summary: Summary);
@@ -93,7 +97,7 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
         let is_over = is_bodiless || inner.is_end_stream() || watch.is_full();
         let mut watching = Some(Box::new(Watching { watch, observer }));
         if is_over {
-            end(&mut watching, BodyEnd::NeverPolled);
+            end(&mut watching, BodyEnd::NeverPolled, Instant::now());
         }
         Self { inner, watching, polling: false }
     }
@@ -121,10 +125,11 @@ impl<B: Body, O: Observer> Body for ObservedBody<B, O> {
         *this.polling = false;
 
         let frame = ready!(polled);
+        let now = Instant::now();
         let ended = match &frame {
             None => Some(BodyEnd::Eof),
             Some(Err(_)) => Some(BodyEnd::Error),
-            Some(Ok(frame)) => watching.frame(frame).or_else(|| {
+            Some(Ok(frame)) => watching.frame(frame, now).or_else(|| {
                 // NB: hyper stops polling at the last frame and at the `content-length`: `None`
                 // never comes.
                 if watching.watch.is_full() {
@@ -135,7 +140,7 @@ impl<B: Body, O: Observer> Body for ObservedBody<B, O> {
             }),
         };
         if let Some(how) = ended {
-            end(this.watching, how);
+            end(this.watching, how, now);
         }
         Poll::Ready(frame)
     }
@@ -153,7 +158,10 @@ impl<B: Body, O: Observer> Body for ObservedBody<B, O> {
 impl<B, O: Observer> PinnedDrop for ObservedBody<B, O> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        end(this.watching, if *this.polling { BodyEnd::Panicked } else { BodyEnd::Dropped });
+        if this.watching.is_some() {
+            let how = if *this.polling { BodyEnd::Panicked } else { BodyEnd::Dropped };
+            end(this.watching, how, Instant::now());
+        }
     }
 }
 
@@ -168,10 +176,10 @@ impl<B: fmt::Debug, O: Observer> fmt::Debug for ObservedBody<B, O> {
 }
 
 /// Takes the watch out, so that it ends once.
-fn end<O: Observer>(watching: &mut Option<Box<Watching<O>>>, how: BodyEnd) {
-    if let Some(watching) = watching.take() {
-        let Watching { watch, mut observer } = *watching;
-        let summary = watch.end(how, Instant::now(), &mut observer);
+fn end<O: Observer>(watching: &mut Option<Box<Watching<O>>>, how: BodyEnd, now: Instant) {
+    if let Some(mut watching) = watching.take() {
+        let Watching { watch, observer } = &mut *watching;
+        let summary = watch.end(how, now, observer);
         observer.end(summary);
     }
 }
@@ -180,13 +188,12 @@ fn end<O: Observer>(watching: &mut Option<Box<Watching<O>>>, how: BodyEnd) {
 
 impl<O: Observer> Watching<O> {
     /// Looks at a frame; says whether it is the end.
-    fn frame<D: Buf>(&mut self, frame: &Frame<D>) -> Option<BodyEnd> {
+    fn frame<D: Buf>(&mut self, frame: &Frame<D>, now: Instant) -> Option<BodyEnd> {
         let Self { watch, observer } = self;
         if let Some(trailers) = frame.trailers_ref() {
             return Some(watch.trailers(trailers));
         }
         let data = frame.data_ref()?;
-        let now = Instant::now();
         read(data, now, watch, observer);
         observer.frame(now, || watch.generated());
         None

@@ -33,52 +33,65 @@ pub(super) enum Content {
 
 impl Head {
     pub(super) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse().ok());
-        Self { status: Some(status), content: Content::new(headers), length }
+        let mut head = Self { status: Some(status), ..Self::default() };
+        // NB: one walk costs less than a look-up for each.
+        for (name, value) in headers {
+            if name == header::CONTENT_TYPE && head.content == Content::Unsaid {
+                head.content = Content::new(value.as_bytes());
+            } else if name == header::CONTENT_LENGTH {
+                head.length = value.to_str().ok().and_then(|value| value.parse().ok());
+            } else if name == header::CONTENT_ENCODING
+                && !value.as_bytes().eq_ignore_ascii_case(b"identity")
+            {
+                head.content = Content::Compressed;
+            }
+        }
+        if let Content::Grpc { status } = &mut head.content {
+            // NB: an answer without a body has its status in the head.
+            *status = grpc_status(headers);
+        }
+        head
     }
 }
 
 // === impl Content ===
 
 impl Content {
-    fn new(headers: &HeaderMap) -> Self {
-        let is_encoded = headers
-            .get(header::CONTENT_ENCODING)
-            .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-        if is_encoded {
-            return Self::Compressed;
-        }
-        let Some(kind) = headers.get(header::CONTENT_TYPE) else {
-            return Self::Unsaid;
-        };
-        let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        let kind = kind.trim_ascii();
-        let ends_with = |suffix: &[u8]| {
-            kind.len()
-                .checked_sub(suffix.len())
-                .is_some_and(|at| kind[at..].eq_ignore_ascii_case(suffix))
-        };
-        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+    /// By `content-type`.
+    fn new(content_type: &[u8]) -> Self {
+        let content_type = content_type.trim_ascii_start();
+        if is_kind(content_type, b"text/event-stream") {
             Self::Events
-        } else if kind.eq_ignore_ascii_case(b"application/json") || ends_with(b"+json") {
+        } else if is_kind(content_type, b"application/json") || is_json(content_type) {
             Self::Json
-        } else if is_grpc(kind) {
-            // NB: an answer without a body has its status in the head.
-            Self::Grpc { status: grpc_status(headers) }
+        } else if is_grpc(content_type) {
+            Self::Grpc { status: None }
         } else {
             Self::Other
         }
     }
 }
 
+fn is_kind(content_type: &[u8], kind: &[u8]) -> bool {
+    matches!(after(content_type, kind), Some([] | [b';' | b' ' | b'\t', ..]))
+}
+
+/// `application/problem+json` and the like.
+fn is_json(content_type: &[u8]) -> bool {
+    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    kind.last_chunk().is_some_and(|suffix: &[u8; 5]| suffix.eq_ignore_ascii_case(b"+json"))
+}
+
 /// `application/grpc`, `application/grpc+proto`, …
 pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    content_type.get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
-        && matches!(content_type.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
+    matches!(after(content_type, b"application/grpc"), Some([] | [b'+' | b';' | b' ', ..]))
+}
+
+/// What follows `kind`, if `content_type` begins with it.
+fn after<'a>(content_type: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = content_type.split_at_checked(kind.len())?;
+    // The usual spelling first.
+    (start == kind || start.eq_ignore_ascii_case(kind)).then_some(rest)
 }
 
 /// Whether `grpc-status` says OK; `None` where it is absent.

@@ -33,6 +33,7 @@ mod head;
 mod reader;
 mod sse;
 mod summary;
+mod template;
 mod timing;
 mod watch;
 mod whole;

@@ -1,8 +1,12 @@
 //! Hands the bytes of a body to its format, framed as the format wants them.
 
+use std::ops::Range;
+
 use super::{
     head::{Content, Head},
     sse::Sse,
+    template::Templates,
+    watch::Tokens,
     whole::Whole,
 };
 use crate::{
@@ -13,9 +17,15 @@ use crate::{
 pub(super) enum Reader {
     /// The first byte that is not white space decides.
     Undecided(Box<dyn WireFormat>),
-    Events(Sse, Box<dyn WireFormat>),
+    Events(Events, Box<dyn WireFormat>),
     Whole(Whole, Box<dyn WireFormat>),
     Unread(Unread),
+}
+
+#[derive(Default)]
+pub(super) struct Events {
+    sse: Sse,
+    templates: Templates,
 }
 
 // === impl Reader ===
@@ -31,26 +41,28 @@ impl Reader {
             return Self::Unread(Unread::UnknownFormat);
         };
         match head.content {
-            Content::Events => Self::Events(Sse::default(), format),
+            Content::Events => Self::Events(Events::default(), format),
             Content::Json => Self::Whole(Whole::default(), format),
             _ => Self::Undecided(format),
         }
     }
 
     /// Reads on; tells `content` of every token that came.
-    pub(super) fn read(&mut self, bytes: &[u8], content: &mut dyn FnMut(Progress)) {
+    pub(super) fn read(&mut self, bytes: &[u8], tokens: &mut Tokens<'_>) {
         match self {
-            Self::Events(sse, format) => sse.read(bytes, |event| format.event(event, content)),
+            Self::Events(events, format) => events.read(bytes, format.as_mut(), tokens),
             Self::Whole(whole, _) => whole.read(bytes),
-            Self::Undecided(_) => self.decide(bytes, content),
+            Self::Undecided(_) => self.decide(bytes, tokens),
             Self::Unread(_) => {}
         }
     }
 
     /// The body has come to its proper end.
-    pub(super) fn end(&mut self, content: &mut dyn FnMut(Progress)) {
+    pub(super) fn end(&mut self, tokens: &mut Tokens<'_>) {
         match self {
-            Self::Events(sse, format) => sse.end(|event: Event<'_>| format.event(event, content)),
+            Self::Events(events, format) => events.sse.end(|event: Event<'_>| {
+                format.event(event, &mut |progress| tokens.came(progress));
+            }),
             Self::Whole(whole, format) => match whole.bytes() {
                 Some(bytes) => format.whole(bytes),
                 None => *self = Self::Unread(Unread::TooLong),
@@ -68,7 +80,7 @@ impl Reader {
         }
     }
 
-    fn decide(&mut self, bytes: &[u8], content: &mut dyn FnMut(Progress)) {
+    fn decide(&mut self, bytes: &[u8], tokens: &mut Tokens<'_>) {
         let bytes = bytes.trim_ascii_start();
         let Some(first) = bytes.first() else { return };
         let Self::Undecided(format) = std::mem::replace(self, Self::Unread(Unread::UnknownFormat))
@@ -77,8 +89,43 @@ impl Reader {
         };
         *self = match first {
             b'{' | b'[' => Self::Whole(Whole::default(), format),
-            _ => Self::Events(Sse::default(), format),
+            _ => Self::Events(Events::default(), format),
         };
-        self.read(bytes, content);
+        self.read(bytes, tokens);
     }
+}
+
+// === impl Events ===
+
+impl Events {
+    /// Most events are known by their bytes, and neither framed nor parsed.
+    fn read(&mut self, mut bytes: &[u8], format: &mut dyn WireFormat, tokens: &mut Tokens<'_>) {
+        let Self { sse, templates } = self;
+        while !bytes.is_empty() {
+            if sse.is_between_events() {
+                if let Some((choice, length)) = templates.find(bytes) {
+                    format.again(choice);
+                    tokens.came(Progress { choice, tokens: 1 });
+                    bytes = &bytes[length..];
+                    continue;
+                }
+            }
+            let mut plain = None;
+            let rest = sse.read(bytes, |event| {
+                let varying = format.event(event, &mut |progress| tokens.came(progress));
+                plain = varying.and_then(|v| Some((v.choice, place(bytes, v.text)?)));
+            });
+            if let Some((choice, text)) = plain {
+                templates.learn(choice, &bytes[..bytes.len() - rest.len()], text);
+            }
+            bytes = rest;
+        }
+    }
+}
+
+/// Where `text` lies in `bytes`; `None` where it is a copy.
+fn place(bytes: &[u8], text: &str) -> Option<Range<usize>> {
+    let start = (text.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let end = start.checked_add(text.len())?;
+    (end <= bytes.len()).then_some(start..end)
 }

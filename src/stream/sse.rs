@@ -41,13 +41,17 @@ impl Default for Sse {
 }
 
 impl Sse {
-    /// Reads on; gives each event that ends in `bytes`. An event that lies whole in them is not
-    /// copied.
-    pub(super) fn read(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
+    /// Reads on to the end of an event, gives it, and returns what follows; that is nothing where
+    /// no event ends in `bytes`. An event that lies whole in them is not copied.
+    pub(super) fn read<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        mut each: impl FnMut(Event<'_>),
+    ) -> &'a [u8] {
         // Where the event at hand, the line at hand, and what is unread begin.
         let (mut event, mut line, mut at) = (0, 0, 0);
         // NB: an empty frame between the two changes nothing.
-        let Some(first) = bytes.first() else { return };
+        let Some(first) = bytes.first() else { return bytes };
         if std::mem::take(&mut self.after_cr) && *first == b'\n' {
             (line, at) = (1, 1);
             if self.partial.is_empty() && !self.skipping {
@@ -67,12 +71,19 @@ impl Sse {
             let is_blank = end == line && (line > 0 || self.line_is_empty);
             if is_blank {
                 self.complete(&bytes[event..end], &mut each);
-                event = at;
+                self.line_is_empty = true;
+                return &bytes[at..];
             }
             line = at;
         }
         self.line_is_empty = line == bytes.len() && (line > 0 || self.line_is_empty);
         self.keep(&bytes[event..]);
+        &[]
+    }
+
+    /// Whether the next byte begins an event.
+    pub(super) fn is_between_events(&self) -> bool {
+        self.partial.is_empty() && !self.skipping && !self.after_cr
     }
 
     /// The body has ended properly: an event without its empty line counts.
@@ -164,6 +175,12 @@ impl<'a> Iterator for Lines<'a> {
 mod tests {
     use super::*;
 
+    fn read_all(sse: &mut Sse, mut bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
+        while !bytes.is_empty() {
+            bytes = sse.read(bytes, &mut each);
+        }
+    }
+
     fn read(cuts: &[&[u8]]) -> Vec<(String, String)> {
         let mut sse = Sse::default();
         let mut events = Vec::new();
@@ -172,7 +189,7 @@ mod tests {
             events.push((text(event.name), text(event.data)));
         };
         for cut in cuts {
-            sse.read(cut, &mut each);
+            read_all(&mut sse, cut, &mut each);
         }
         sse.end(&mut each);
         events
@@ -231,7 +248,7 @@ mod tests {
             let mut sse = Sse::default();
             let mut events = Vec::new();
             for cut in stream.as_bytes().chunks(size) {
-                sse.read(cut, |event| events.push(event.data.to_vec()));
+                read_all(&mut sse, cut, |event| events.push(event.data.to_vec()));
                 assert!(sse.partial.capacity() <= 2 * MAX_EVENT);
             }
             assert_eq!(events, [b"a", b"b"], "cut at {size}");
@@ -247,7 +264,7 @@ mod tests {
             let mut seen = 0;
             let mut sse = Sse::default();
             for cut in stream.as_bytes().chunks(size) {
-                sse.read(cut, |event| seen += event.data.len());
+                read_all(&mut sse, cut, |event| seen += event.data.len());
             }
             assert_eq!(seen, MAX_EVENT - "data: \n".len(), "cut at {size}");
         }

@@ -28,25 +28,26 @@ const MAX_CHOICES: usize = 128;
 impl Timing {
     /// Tokens of `choice` came; says how long after the ones before them.
     pub(super) fn token(&mut self, choice: usize, now: Instant) -> Option<Duration> {
-        self.first.get_or_insert(now);
         self.last = Some(now);
+        if let Some(Some(span)) = self.choices.get_mut(choice) {
+            let gap = now.duration_since(span.last);
+            span.last = now;
+            return Some(gap);
+        }
+        self.begin(choice, now);
+        None
+    }
+
+    /// The first tokens of a choice came.
+    fn begin(&mut self, choice: usize, now: Instant) {
+        self.first.get_or_insert(now);
         if choice >= MAX_CHOICES {
-            return None;
+            return;
         }
         if choice >= self.choices.len() {
             self.choices.resize(choice + 1, None);
         }
-        match &mut self.choices[choice] {
-            Some(span) => {
-                let gap = now.duration_since(span.last);
-                span.last = now;
-                Some(gap)
-            }
-            unseen => {
-                *unseen = Some(Span { first: now, last: now });
-                None
-            }
-        }
+        self.choices[choice] = Some(Span { first: now, last: now });
     }
 
     /// (last − first token) / (tokens − 1); `None` for fewer than 2 tokens.

@@ -26,6 +26,13 @@ pub(super) struct Watch {
     length: Option<u64>,
 }
 
+/// Times the tokens of one frame.
+pub(super) struct Tokens<'a> {
+    timing: &'a mut Timing,
+    observer: &'a mut dyn Observer,
+    now: Instant,
+}
+
 // === impl Watch ===
 
 impl Watch {
@@ -40,9 +47,9 @@ impl Watch {
         Self { head, reader, timing, bytes: 0, length }
     }
 
-    pub(super) fn read(&mut self, bytes: &[u8], now: Instant, observer: &mut impl Observer) {
+    pub(super) fn read(&mut self, bytes: &[u8], now: Instant, observer: &mut dyn Observer) {
         self.bytes += bytes.len() as u64;
-        self.reading(now, observer, |reader, content| reader.read(bytes, content));
+        self.reading(now, observer, |reader, tokens| reader.read(bytes, tokens));
     }
 
     /// Bytes passed that cannot be looked at in one piece.
@@ -66,13 +73,13 @@ impl Watch {
     }
 
     pub(super) fn end(
-        mut self,
+        &mut self,
         end: BodyEnd,
         now: Instant,
-        observer: &mut impl Observer,
+        observer: &mut dyn Observer,
     ) -> Summary {
         if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
-            self.reading(now, observer, |reader, content| reader.end(content));
+            self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
         let facts: Facts = self.ask(|format| format.facts()).unwrap_or_default();
         let unread = match self.reader {
@@ -133,24 +140,33 @@ impl Watch {
     fn reading(
         &mut self,
         now: Instant,
-        observer: &mut impl Observer,
-        read: impl FnOnce(&mut Reader, &mut dyn FnMut(Progress)),
+        observer: &mut dyn Observer,
+        read: impl FnOnce(&mut Reader, &mut Tokens<'_>),
     ) {
         let Self { reader, timing, .. } = self;
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            read(reader, &mut |Progress { choice, tokens }| {
-                if timing.first.is_none() {
-                    observer.first_token(now);
-                }
-                if tokens == 0 {
-                    timing.first.get_or_insert(now);
-                } else if let Some(gap) = timing.token(choice, now) {
-                    observer.gap(gap, tokens);
-                }
-            });
-        }));
-        if read.is_err() {
+        if let Reader::Unread(_) = reader {
+            return;
+        }
+        let mut tokens = Tokens { timing, observer, now };
+        if catch_unwind(AssertUnwindSafe(|| read(reader, &mut tokens))).is_err() {
             self.reader = Reader::Unread(Unread::UnknownFormat);
+        }
+    }
+}
+
+// === impl Tokens ===
+
+impl Tokens<'_> {
+    pub(super) fn came(&mut self, progress: Progress) {
+        let Self { timing, observer, now } = self;
+        let Progress { choice, tokens } = progress;
+        if timing.first.is_none() {
+            observer.first_token(*now);
+        }
+        if tokens == 0 {
+            timing.first.get_or_insert(*now);
+        } else if let Some(gap) = timing.token(choice, *now) {
+            observer.gap(gap, tokens);
         }
     }
 }

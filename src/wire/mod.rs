@@ -33,7 +33,18 @@ enum Kind {
 /// never panic, whatever the bytes are, and must keep a bounded amount of memory.
 pub trait WireFormat: Send + Sync {
     /// Reads one event of a stream; tells `content` of each choice that got tokens with it.
-    fn event(&mut self, event: Event<'_>, content: &mut dyn FnMut(Progress));
+    ///
+    /// May return what the next event of its kind will differ in, so that it need not be read:
+    /// `None` is always right, and slower.
+    fn event<'a>(
+        &mut self,
+        event: Event<'a>,
+        content: &mut dyn FnMut(Progress),
+    ) -> Option<Varying<'a>>;
+
+    /// An event has come that differs from an earlier one in the [`Varying`] text only. It is one
+    /// token of that choice, and is not given to [`event`](Self::event).
+    fn again(&mut self, _choice: usize) {}
 
     /// Reads a whole answer, or the whole body of an error.
     fn whole(&mut self, body: &[u8]);
@@ -67,6 +78,15 @@ pub struct Progress {
     pub choice: usize,
     /// How many tokens the event carries: exact where the engine tells (which may be 0), else 1.
     pub tokens: u64,
+}
+
+/// The one text by which the events of a stream differ while nothing but content comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Varying<'a> {
+    /// The choice that gets one token with every such event.
+    pub choice: usize,
+    /// The JSON text, with its quotes: a part of [`Event::data`].
+    pub text: &'a str,
 }
 
 /// What a response told about its request.

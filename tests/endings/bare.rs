@@ -130,11 +130,11 @@ async fn a_panic_of_a_format_costs_the_reading_only() {
     #[derive(Debug)]
     struct Broken;
     impl infermeter::wire::WireFormat for Broken {
-        fn event(
+        fn event<'a>(
             &mut self,
-            _: infermeter::wire::Event<'_>,
+            _: infermeter::wire::Event<'a>,
             _: &mut dyn FnMut(infermeter::wire::Progress),
-        ) {
+        ) -> Option<infermeter::wire::Varying<'a>> {
             panic!("cannot read")
         }
         fn whole(&mut self, _: &[u8]) {

@@ -6,21 +6,18 @@
 //! held back shows as empty text). A role prelude, `usage` and finish events without text do not.
 
 mod chunk;
-mod template;
 mod tokens;
 
 use self::{
     chunk::{Choice, Chunk},
-    template::Templates,
     tokens::{Scope, Tokens},
 };
-use super::{ErrorKind, Event, Facts, Finish, Progress, WireFormat};
+use super::{ErrorKind, Event, Facts, Finish, Progress, Varying, WireFormat};
 use crate::outcome::FinishReason;
 
 /// Reads OpenAI-shaped answers.
 #[derive(Debug, Default)]
 pub(super) struct OpenAi {
-    templates: Templates,
     tokens: Tokens,
     /// The finish reason of the choice with the lowest index so far.
     finish: Option<(u64, FinishReason)>,
@@ -31,23 +28,24 @@ pub(super) struct OpenAi {
 }
 
 impl WireFormat for OpenAi {
-    fn event(&mut self, event: Event<'_>, content: &mut dyn FnMut(Progress)) {
-        if let Some(choice) = self.templates.find(event.data) {
-            self.tokens.content(choice, 1);
-            content(Progress { choice, tokens: 1 });
-            return;
-        }
+    fn event<'a>(
+        &mut self,
+        event: Event<'a>,
+        content: &mut dyn FnMut(Progress),
+    ) -> Option<Varying<'a>> {
         if event.data == b"[DONE]" {
             self.done = true;
-            return;
+            return None;
         }
         // NB: older llama.cpp builds send an error in a field of that name, with no `data:` at all.
         if event.name == b"error" && !event.data.is_empty() {
             self.error.get_or_insert(ErrorKind::Other);
         }
-        if let Some(chunk) = Chunk::parse(event.data) {
-            self.chunk(&chunk, event.data, content);
-        }
+        self.chunk(&Chunk::parse(event.data)?, content)
+    }
+
+    fn again(&mut self, choice: usize) {
+        self.tokens.content(choice, 1);
     }
 
     fn whole(&mut self, body: &[u8]) {
@@ -85,7 +83,11 @@ impl WireFormat for OpenAi {
 // === impl OpenAi ===
 
 impl OpenAi {
-    fn chunk(&mut self, chunk: &Chunk<'_>, data: &[u8], content: &mut dyn FnMut(Progress)) {
+    fn chunk<'a>(
+        &mut self,
+        chunk: &Chunk<'a>,
+        content: &mut dyn FnMut(Progress),
+    ) -> Option<Varying<'a>> {
         self.error = self.error.or_else(|| chunk.error());
 
         let (mut choices, mut scope, mut varying) = (0_usize, Scope::Request, None);
@@ -94,7 +96,8 @@ impl OpenAi {
             choices += 1;
             let (slot, progress) = self.choice(&choice);
             scope = Scope::Choice { slot, finished: choice.finish_word().is_some() };
-            varying = progress.and_then(|_| choice.varying()).map(|text| (slot, text));
+            varying =
+                progress.and_then(|_| choice.varying()).map(|text| Varying { choice: slot, text });
             if let Some(before) = std::mem::replace(&mut last, progress) {
                 content(before);
             }
@@ -111,9 +114,7 @@ impl OpenAi {
             content(Progress { tokens, ..progress });
         }
 
-        if let (1, Some((slot, text)), true) = (choices, varying, chunk.is_plain()) {
-            self.templates.learn(slot, data, text);
-        }
+        varying.filter(|_| choices == 1 && chunk.is_plain() && self.error.is_none())
     }
 
     /// Reads one choice of an event; says which place it has, and which tokens it got.

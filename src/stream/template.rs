@@ -1,0 +1,164 @@
+//! Knows a plain content event again, without framing or parsing it.
+//!
+//! The events of one stream differ in one JSON text only. What stands before and after that text in
+//! an event that was read is kept, up to and with the empty line at its end; bytes that go on in
+//! the same way are another content event of the same choice and hold nothing else. Anything else
+//! is read.
+
+use std::ops::Range;
+
+use super::sse::MAX_EVENT;
+
+/// Shapes kept: choices take turns, and reasoning turns into an answer.
+const MAX_TEMPLATES: usize = 4;
+
+/// A shape longer than this is not worth keeping.
+const MAX_LENGTH: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    known: Vec<Template>,
+    /// The one that matched last, and most likely the next to match.
+    last: usize,
+}
+
+#[derive(Debug, Default)]
+struct Template {
+    choice: usize,
+    /// Up to and with the opening quote.
+    head: Vec<u8>,
+    /// From the closing quote on.
+    tail: Vec<u8>,
+}
+
+// === impl Templates ===
+
+impl Templates {
+    /// Whether `bytes` begin with a plain content event: its choice and its length.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let last = self.known.get(self.last)?;
+        if let Some(length) = last.length(bytes) {
+            return Some((last.choice, length));
+        }
+        let (i, length) =
+            (0..).zip(&self.known).find_map(|(i, template)| Some((i, template.length(bytes)?)))?;
+        self.last = i;
+        Some((self.known[i].choice, length))
+    }
+
+    /// Keeps the shape of `event`, in which only the JSON text at `text` will vary.
+    pub(super) fn learn(&mut self, choice: usize, event: &[u8], text: Range<usize>) {
+        // NB: after a CR, an LF could still follow.
+        if text.len() < 2 || event.len() > MAX_LENGTH || !event.ends_with(b"\n") {
+            return;
+        }
+        if self.known.len() < MAX_TEMPLATES {
+            self.last = self.known.len();
+            self.known.push(Template::default());
+        } else {
+            self.last = (self.last + 1) % MAX_TEMPLATES;
+        }
+        let (head, tail) = (&event[..=text.start], &event[text.end - 1..]);
+        self.known[self.last].set(choice, head, tail);
+    }
+}
+
+// === impl Template ===
+
+impl Template {
+    /// NB: keeps its buffers, so that a stream in which no shape comes again does not allocate.
+    fn set(&mut self, choice: usize, head: &[u8], tail: &[u8]) {
+        self.choice = choice;
+        self.head.clear();
+        self.head.extend_from_slice(head);
+        self.tail.clear();
+        self.tail.extend_from_slice(tail);
+    }
+
+    fn length(&self, bytes: &[u8]) -> Option<usize> {
+        let rest = bytes.strip_prefix(&*self.head)?;
+        // NB: no text between the two is no content, so it is left to the format.
+        let text = text_length(rest).filter(|text| *text > 0)?;
+        let length = self.head.len() + text + self.tail.len();
+        (length <= MAX_EVENT && rest[text..].starts_with(&self.tail)).then_some(length)
+    }
+}
+
+/// How far it is to the closing quote of a JSON text.
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' if *bytes.get(at + 1)? >= b' ' => at += 2,
+            // Not allowed in a JSON text; a line end here ends the event.
+            ..b' ' => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
+
+    fn learn(templates: &mut Templates, choice: usize, event: &str) {
+        let at = event.find("\"a\"").unwrap();
+        templates.learn(choice, event.as_bytes(), at..at + 3);
+    }
+
+    fn learned(event: &str) -> Templates {
+        let mut templates = Templates::default();
+        learn(&mut templates, 3, event);
+        templates
+    }
+
+    #[test]
+    fn only_the_text_may_vary() {
+        let event = |text: &str| EVENT.replace("\"a\"", text);
+        for (bytes, is_known) in [
+            (event(r#""b""#), true),
+            (event(r#""say \"x\" \\""#), true),
+            (event(r#""""#), false),
+            (event(r#""b","x":"c""#), false),
+            (event(r#""b\""#), false),
+            (event(r#""b\\","x":"c""#), false),
+            (event("\"b\n\nc\""), false),
+            (event("\"b\\\nc\""), false),
+            (EVENT.replace("null", "\"stop\""), false),
+            (EVENT.trim_end().to_owned(), false),
+            ("data: [DONE]\n\n".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let expected = is_known.then_some((3, bytes.len()));
+            assert_eq!(learned(EVENT).find(bytes.as_bytes()), expected, "{bytes}");
+            // Whatever follows is another event.
+            let more = format!("{bytes}data: [DONE]");
+            assert_eq!(learned(EVENT).find(more.as_bytes()), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn an_event_whose_end_may_go_on_is_not_kept() {
+        let crlf = EVENT.replace('\n', "\r\n");
+        assert!(learned(&crlf).find(crlf.as_bytes()).is_some());
+        let cr = EVENT.replace('\n', "\r");
+        assert_eq!(learned(&cr).find(cr.as_bytes()), None);
+    }
+
+    #[test]
+    fn shapes_are_bounded() {
+        let mut templates = Templates::default();
+        for i in 0..20 {
+            let event = EVENT.replace("choices", &format!("choices{i}"));
+            learn(&mut templates, i, &event);
+            assert_eq!(templates.find(event.as_bytes()), Some((i, event.len())));
+        }
+        assert_eq!(templates.known.len(), MAX_TEMPLATES);
+        let long = EVENT.replace("choices", &"x".repeat(MAX_LENGTH));
+        learn(&mut templates, 99, &long);
+        assert_eq!(templates.find(long.as_bytes()), None);
+    }
+}
