@@ -20,6 +20,7 @@ pub enum Outcome {
 ///
 /// One per request: with several choices, the reason of the choice with the lowest index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The model said so, or a stop string was met.
     Stop,
@@ -35,6 +36,7 @@ pub enum FinishReason {
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FailureReason {
     /// Status 400 or 422.
     InvalidRequest,
@@ -78,6 +80,7 @@ pub enum Phase {
 
 /// Where the final count of generated tokens came from, best first after [`TokenSource::Handle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TokenSource {
     /// The engine's final `usage`.
     Usage,
@@ -97,6 +100,7 @@ pub enum TokenSource {
 
 /// Why a measured response was passed through without being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Unread {
     /// It has a `content-encoding`.
     Compressed,

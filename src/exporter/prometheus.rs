@@ -97,7 +97,7 @@ impl Prometheus {
         Arc::<PrometheusRecorder>::clone(&self.recorder)
     }
 
-    /// Stops serving: a scrape that is being answered still is.
+    /// Stops serving: a scrape that is being answered still is, for two seconds at most.
     ///
     /// # Errors
     ///

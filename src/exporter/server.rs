@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use axum::{
@@ -20,6 +21,10 @@ use tower_http::compression::CompressionLayer;
 use super::page::Page;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long a scrape that is being answered may still take when the server stops. A client that
+/// never ends its request must not keep the process alive.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// A running server. Dropped, it stops.
 #[derive(Debug)]
@@ -60,9 +65,20 @@ impl Server {
         let (end, ended) = oneshot::channel();
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            // Also when the sender is dropped.
-            let stopped = async { stopped.await.unwrap_or(()) };
-            axum::serve(listener, router).with_graceful_shutdown(stopped).await
+            let (stop, stopping) = oneshot::channel();
+            let serving = axum::serve(listener, router)
+                .with_graceful_shutdown(async { stopping.await.unwrap_or(()) });
+            let deadline = async move {
+                // Also when the sender is dropped.
+                let _ = stopped.await;
+                let _ = stop.send(());
+                tokio::time::sleep(LAST_ANSWERS).await;
+                Ok(())
+            };
+            tokio::select! {
+                ended = serving => ended,
+                ended = deadline => ended,
+            }
         };
         thread::Builder::new()
             .name("infermeter-page".to_owned())

@@ -106,7 +106,11 @@ impl Endpoints {
     }
 
     pub(super) fn add(&mut self, path: &str, endpoint: &Endpoint, meter: &Meter) {
-        let path = format!("/{}", path.trim_matches('/'));
+        let path = match path.trim_matches('/') {
+            "" => String::new(),
+            path => format!("/{path}"),
+        };
+        self.configured.retain(|(known, _)| *known != path);
         self.configured.push((path, endpoint.measured(meter)));
     }
 
@@ -121,18 +125,17 @@ impl Endpoints {
         path: &str,
         headers: &HeaderMap,
     ) -> Option<&Measured> {
-        // NB: an upgraded connection has no response body to watch.
-        if method != Method::POST || headers.contains_key(header::UPGRADE) {
+        if method != Method::POST {
             return None;
-        }
-        let content_type = headers.get(header::CONTENT_TYPE);
-        if content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
-            return Some(&self.grpc);
         }
         let path = path.strip_suffix('/').unwrap_or(path);
         let configured = self.configured.iter().find(|(known, _)| known == path);
         if let Some((_, measured)) = configured {
             return Some(measured);
+        }
+        let content_type = headers.get(header::CONTENT_TYPE);
+        if content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
+            return Some(&self.grpc);
         }
         // Most paths begin so, and need no search for the mount.
         let below_v1 = path.strip_prefix("/v1/").and_then(|below| self.known(below));
@@ -174,9 +177,6 @@ mod tests {
         if path.contains("Grpc") {
             headers.insert(header::CONTENT_TYPE, "application/grpc+proto".parse().unwrap());
         }
-        if path.contains("upgrade") {
-            headers.insert(header::UPGRADE, "websocket".parse().unwrap());
-        }
         let measured = endpoints.find(&method, path, &headers)?;
         Some(measured.series.label().to_owned())
     }
@@ -186,6 +186,8 @@ mod tests {
         let meter = Meter::new();
         let mut endpoints = Endpoints::new(&meter);
         endpoints.add("my/words/", &Endpoint::new("words", Wire::openai()), &meter);
+        endpoints.add("/my.Grpc/Call", &Endpoint::new("twice", Wire::opaque()), &meter);
+        endpoints.add("/my.Grpc/Call", &Endpoint::new("mine", Wire::opaque()), &meter);
         for (path, expected) in [
             ("/v1/chat/completions", Some("chat_completions")),
             ("/chat/completions", Some("chat_completions")),
@@ -198,7 +200,7 @@ mod tests {
             ("/v2/rerank", Some("rerank")),
             ("/my/words", Some("words")),
             ("/pkg.Grpc/Call", Some("grpc")),
-            ("/v1/completions?upgrade", None),
+            ("/my.Grpc/Call", Some("mine")),
             ("/v1/models", None),
             ("/x/completions", None),
             ("/v1/", None),
@@ -212,6 +214,8 @@ mod tests {
                 assert_eq!(label(&endpoints, method, path), None, "{path}");
             }
         }
+        endpoints.add("/", &Endpoint::new("root", Wire::opaque()), &meter);
+        assert_eq!(label(&endpoints, Method::POST, "/").as_deref(), Some("root"));
         endpoints.add_other(&meter);
         assert_eq!(label(&endpoints, Method::POST, "/anything").as_deref(), Some("other"));
         assert_eq!(label(&endpoints, Method::HEAD, "/anything"), None);

@@ -147,7 +147,7 @@ impl Open {
     fn respond<B: Body>(&mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         match self.record.take() {
             Some(record) => {
-                ObservedBody::observed_by(response, &self.wire, RequestObserver::new(record))
+                ObservedBody::observed_by(response, self.wire.clone(), RequestObserver::new(record))
             }
             None => response.map(ObservedBody::unwatched),
         }
@@ -155,7 +155,7 @@ impl Open {
 
     fn close(&mut self, outcome: Outcome) {
         if let Some(record) = self.record.take() {
-            record.close_without_head(outcome);
+            record.close(outcome, None);
         }
     }
 }

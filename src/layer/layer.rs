@@ -63,7 +63,8 @@ impl InferenceLayer {
 
     /// Measures POST requests to one more path, or reads a known path in another way.
     ///
-    /// The path is the whole one, as the client sends it; it has no wildcards.
+    /// The path is the whole one, as the client sends it; it has no wildcards. Given twice, the
+    /// last one counts.
     #[must_use]
     pub fn endpoint(self, path: &str, endpoint: Endpoint) -> Self {
         self.with(|config| config.endpoints.add(path, &endpoint, &config.meter))

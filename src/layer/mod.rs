@@ -35,7 +35,12 @@
 //!     .layer(InferenceLayer::new(Meter::new().model("tiny-words")).start(Start::Reported));
 //! ```
 //!
-//! A retry inside the layer is one request; outside of it each attempt is one.
+//! A timeout inside should answer with a status, as that of `tower_http` does: a status of 408 or
+//! 504 is a `timeout`, an error of the service is a `server_error`.
+//!
+//! A retry inside the layer is one request; outside of it each attempt is one. Of two layers with
+//! the same meter, the outer one measures. The service has to be `Clone`: each request waits for a
+//! clone of it.
 
 mod endpoint;
 #[cfg(feature = "axum")]

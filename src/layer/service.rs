@@ -53,6 +53,11 @@ where
         let Some(measured) = self.config.endpoints.find(method, path, headers) else {
             return ResponseFuture::unmeasured(inner, request);
         };
+        // NB: another layer of the same meter, on an outer router for instance, has it already.
+        let outer = request.extensions().get::<RequestMeter>();
+        if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
+            return ResponseFuture::unmeasured(inner, request);
+        }
         let mut model = self.config.default_model;
         if let Some(model_from) = &self.config.model_from {
             (request, model) = self.model(model_from, request);

@@ -58,7 +58,6 @@ pub enum Value {
 
 /// A histogram as it stood.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct HistogramReading {
     /// The upper bounds, rising, without `+Inf`.
     pub bounds: Arc<[f64]>,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::{Extensions, Request};
 use tokio::time::Instant;
 
-use super::request::{Count, Mark, Record};
+use super::{
+    meter::Shared,
+    request::{Count, Mark, Record},
+};
 use crate::outcome::{FailureReason, FinishReason};
 
 /// Lets a service add what only it knows about the request it works on.
@@ -64,15 +67,18 @@ impl RequestMeter {
 
     /// Names the model that serves the request; bounded, see
     /// [`MeterBuilder::max_models`](super::MeterBuilder::max_models). Ignored after the first
-    /// token.
+    /// token, and once generated tokens were told: what is counted is not moved.
     ///
-    /// In flight, the request stays under the name that was known at arrival, and a queue time
-    /// that was taken before is not moved.
+    /// For the same reason say it before [`started`](Self::started): a queue time that was taken
+    /// stays where it is. (With `Start::Call` it is taken before the service is called; there use
+    /// [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).) In flight, the request
+    /// stays under the name that was known at arrival.
     pub fn model(&self, name: &str) {
         self.with(|record| record.rename(name));
     }
 
-    /// How many tokens the prompt has, cached ones included. Counts at once; say it once.
+    /// How many tokens the prompt has, cached ones included. Say it once; it counts from
+    /// the first token on, or from the end.
     pub fn prompt_tokens(&self, tokens: u64) {
         self.with(|record| record.count(Count::Prompt, tokens));
     }
@@ -88,7 +94,7 @@ impl RequestMeter {
         self.with(|record| record.generated(total));
     }
 
-    /// So many tokens more were generated. Takes no lock, so it may be called for every token.
+    /// So many tokens more were generated. Takes no lock but the first time, so it may be called for every token.
     pub fn add_generated_tokens(&self, tokens: u64) {
         self.with(|record| record.add_generated(tokens));
     }
@@ -98,8 +104,9 @@ impl RequestMeter {
         self.with(|record| record.count(Count::Reasoning, tokens));
     }
 
-    /// Generation came to its proper end: whatever of the response follows, the request is a
-    /// success.
+    /// Generation came to its proper end: the request is a success, also where its client leaves
+    /// before the rest of the response, or the end marker never comes. A status of 400 or more, an
+    /// error event, or a body that fails is still a failure.
     pub fn finished(&self, reason: FinishReason) {
         self.with(|record| record.finish(reason));
     }
@@ -107,6 +114,11 @@ impl RequestMeter {
     /// The request has failed, whatever the status of its response says.
     pub fn fail(&self, reason: FailureReason) {
         self.with(|record| record.fail(reason));
+    }
+
+    /// Whether the request is being measured by this meter already.
+    pub(crate) fn is_open_in(&self, shared: &Arc<Shared>) -> bool {
+        self.0.as_ref().is_some_and(|record| record.is_open_in(shared))
     }
 
     fn with(&self, say: impl FnOnce(&Record)) {

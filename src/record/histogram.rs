@@ -46,17 +46,18 @@ pub(super) struct LocalHistogram {
 
 impl Shape {
     pub(super) fn seconds(bounds: &[f64]) -> Arc<Self> {
-        Self::new(bounds, 1e-9)
+        // A bound such as 0.3 has no exact float: the nearest nanosecond is what is meant.
+        Self::new(bounds, 1e-9, |bound| (bound * 1e9).round())
     }
 
     pub(super) fn tokens(bounds: &[f64]) -> Arc<Self> {
-        Self::new(bounds, 1.0)
+        // 3 tokens are not below a bound of 2.5.
+        Self::new(bounds, 1.0, f64::floor)
     }
 
-    fn new(bounds: &[f64], scale: f64) -> Arc<Self> {
+    fn new(bounds: &[f64], scale: f64, limit: fn(f64) -> f64) -> Arc<Self> {
         // A float turns into the nearest whole number that fits.
-        let limits: Box<[u64]> =
-            bounds.iter().map(|bound| (bound / scale).round() as u64).collect();
+        let limits: Box<[u64]> = bounds.iter().map(|bound| limit(*bound) as u64).collect();
         let first = std::array::from_fn(|bits| {
             let least = if bits == 0 { 0 } else { 1 << (bits - 1) };
             // NB: there are fewer buckets than 256, see `Buckets::MOST`.
@@ -126,7 +127,8 @@ impl LocalHistogram {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
+/// Whole nanoseconds; 584 years are the most.
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

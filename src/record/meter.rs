@@ -59,6 +59,8 @@ pub enum MeterError {
     Buckets(&'static str, BucketsError),
     /// Buckets for a family that is no histogram.
     NotAHistogram(&'static str),
+    /// A number of models that cannot be.
+    MaxModels(u16),
 }
 
 /// What all clones of a meter share.
@@ -109,7 +111,7 @@ impl Meter {
     }
 
     /// Gives an exporter the numbers to publish.
-    pub fn attach(&self, exporter: &impl Exporter) {
+    pub fn attach(&self, exporter: &(impl Exporter + ?Sized)) {
         exporter.attach(Arc::new(self.clone()));
     }
 
@@ -198,15 +200,16 @@ impl MeterBuilder {
 
     /// Sets how long a context may be, which is where the buckets of token counts end.
     ///
-    /// Default: 131072.
+    /// Default: 131072. Buckets that are set for a family stay.
     #[must_use]
     pub fn context_length(mut self, tokens: u64) -> Self {
         for family in [
             &names::REQUEST_PROMPT_TOKENS,
             &names::REQUEST_GENERATION_TOKENS,
             &names::REQUEST_MAX_NUM_GENERATION_TOKENS,
+            &names::REQUEST_PARAMS_MAX_TOKENS,
         ] {
-            self.buckets.insert(family.name, Buckets::tokens(tokens));
+            self.buckets.entry(family.name).or_insert_with(|| Buckets::tokens(tokens));
         }
         self
     }
@@ -214,9 +217,12 @@ impl MeterBuilder {
     /// How many model labels are told apart; those beyond are `other` and counted in
     /// `infermeter_label_overflow_total`. Default: 64.
     #[must_use]
-    pub const fn max_models(mut self, max: u16) -> Self {
+    pub fn max_models(mut self, max: u16) -> Self {
         // One place is kept for `other`.
-        self.max_models = if max == u16::MAX { max - 1 } else { max };
+        if max == 0 || max == u16::MAX {
+            return self.fail(MeterError::MaxModels(max));
+        }
+        self.max_models = max;
         self
     }
 
@@ -261,6 +267,9 @@ impl fmt::Display for MeterError {
                 write!(f, "the static label {key:?} is given twice; allowed is once")
             }
             Self::Buckets(family, error) => write!(f, "buckets of {family}: {error}"),
+            Self::MaxModels(max) => {
+                write!(f, "max_models is {max}; allowed are 1 to {}", u16::MAX - 1)
+            }
             Self::NotAHistogram(family) => write!(
                 f,
                 "{family} has no buckets to set; allowed are the histogram families of \

@@ -5,6 +5,7 @@
 //! yields one consistent view, which an [`Exporter`] publishes: at every moment
 //! `received = success + failure + aborted + in flight`.
 
+mod closing;
 mod collect;
 mod ends;
 mod exporter;

@@ -8,7 +8,10 @@ use super::{
     histogram::LocalHistogram,
     request::{Mark, Record},
 };
-use crate::stream::{Observer, Summary};
+use crate::{
+    stream::{Observer, Summary},
+    wire::Usage,
+};
 
 /// How long counted tokens and gaps may stay with their stream while it is active.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -38,6 +41,8 @@ impl RequestObserver {
 impl Observer for RequestObserver {
     fn first_token(&mut self, at: Instant) {
         self.record.mark(Mark::FirstToken, at);
+        // The first one shows at once, also where the stream then stalls.
+        self.flush_at = at;
     }
 
     fn gap(&mut self, gap: Duration, tokens: u64) {
@@ -45,16 +50,16 @@ impl Observer for RequestObserver {
         record.series(|series| itl.spread(gap, tokens, &series.itl));
     }
 
-    fn frame(&mut self, now: Instant, generated: impl FnOnce() -> u64) {
+    fn frame(&mut self, now: Instant, so_far: impl FnOnce() -> Usage) {
         if now >= self.flush_at {
             self.flush_at = now + FLUSH_EVERY;
-            self.record.publish(generated());
+            self.record.publish_so_far(so_far());
             self.flush_gaps();
         }
     }
 
     fn end(&mut self, summary: Summary) {
         self.flush_gaps();
-        self.record.close_with_body(&summary);
+        self.record.close(summary.outcome, Some(&summary));
     }
 }

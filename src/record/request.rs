@@ -3,16 +3,20 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU16, AtomicU64, Ordering::AcqRel, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU16, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
 
-use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
+    closing::Closing,
     ends::End,
+    histogram::nanos,
     meter::Shared,
     model::ModelId,
     series::{Endpoint, ModelSeries},
@@ -20,6 +24,7 @@ use super::{
 use crate::{
     outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
     stream::Summary,
+    wire::{MOST_TOKENS, Usage},
 };
 
 /// One request. Shared by the layer, its body, and the service's `RequestMeter`.
@@ -29,37 +34,40 @@ pub(crate) struct Record {
     endpoint: Arc<Endpoint>,
     arrival: Instant,
     arrived_as: ModelId,
-    /// Changed under the lock of `state` only.
+    /// Changed under the lock of `state` only, and never once `is_named`.
     model: AtomicU16,
+    is_named: AtomicBool,
     state: Mutex<State>,
     /// Generated tokens that the counter has got already; [`CLOSED`] after the end.
     published: AtomicU64,
     /// Generated tokens that the service has added up.
     added: AtomicU64,
-    /// When the service last added some, in nanoseconds after arrival.
-    last_added: AtomicU64,
+    /// When the service last told of some, in nanoseconds after arrival.
+    last_told: AtomicU64,
 }
 
 /// What changes a few times in a request.
 #[derive(Debug)]
-struct State {
-    phase: Phase,
+pub(super) struct State {
+    pub(super) phase: Phase,
     /// Since arrival, as all that follows.
-    started: Option<Duration>,
-    first_token: Option<Duration>,
-    said: Said,
-    is_closed: bool,
+    pub(super) started: Option<Duration>,
+    pub(super) first_token: Option<Duration>,
+    pub(super) said: Said,
+    /// Prompt tokens that the counter has got already.
+    pub(super) published_prompt: u64,
+    pub(super) is_closed: bool,
 }
 
 /// What the service itself has said.
 #[derive(Debug, Default)]
-struct Said {
-    prompt: Option<u64>,
-    cached: Option<u64>,
-    generated: Option<u64>,
-    reasoning: Option<u64>,
-    finish: Option<FinishReason>,
-    failure: Option<FailureReason>,
+pub(super) struct Said {
+    pub(super) prompt: Option<u64>,
+    pub(super) cached: Option<u64>,
+    pub(super) generated: Option<u64>,
+    pub(super) reasoning: Option<u64>,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) failure: Option<FailureReason>,
 }
 
 /// A step that a request takes once.
@@ -90,16 +98,18 @@ impl Record {
             arrival: Instant::now(),
             arrived_as: model,
             model: AtomicU16::new(model),
+            is_named: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Queue,
                 started: None,
                 first_token: None,
                 said: Said::default(),
+                published_prompt: 0,
                 is_closed: false,
             }),
             published: AtomicU64::new(0),
             added: AtomicU64::new(0),
-            last_added: AtomicU64::new(0),
+            last_told: AtomicU64::new(0),
         })
     }
 
@@ -127,6 +137,7 @@ impl Record {
         if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
             state.phase = Phase::Decode;
             state.first_token = Some(at);
+            self.name_for_good(&mut state);
             if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
                 arrived_as.first_token.happened();
             }
@@ -134,47 +145,66 @@ impl Record {
         }
     }
 
-    /// Changes the model label, until the first token.
+    /// Changes the model label, until something was counted that cannot be moved.
     pub(super) fn rename(&self, model: &str) {
         let state = self.state();
-        if !state.is_closed && state.phase != Phase::Decode && self.published.load(Relaxed) == 0 {
+        if !state.is_closed && !self.is_named.load(Acquire) {
             self.model.store(self.shared.models.id(model), Relaxed);
         }
     }
 
-    pub(super) fn count(&self, count: Count, tokens: u64) {
-        let mut state = self.state();
-        let State { said, is_closed, .. } = &mut *state;
-        let said = match count {
-            Count::Prompt => &mut said.prompt,
-            Count::Cached => &mut said.cached,
-            Count::Reasoning => &mut said.reasoning,
-        };
-        if said.is_some() || *is_closed {
+    /// From here on tokens are counted, so the label stays.
+    fn name_for_good(&self, state: &mut State) {
+        if state.is_closed {
             return;
         }
-        *said = Some(tokens);
-        self.series(|series| match count {
-            Count::Prompt => series.prompt.add(tokens),
-            Count::Cached => series.cached.add(tokens),
-            Count::Reasoning => series.reasoning.add(tokens),
-        });
+        self.is_named.store(true, Release);
+        if let Some(prompt) = state.said.prompt {
+            self.publish_prompt(state, prompt);
+        }
+    }
+
+    pub(super) fn count(&self, count: Count, tokens: u64) {
+        let tokens = tokens.min(MOST_TOKENS);
+        let mut state = self.state();
+        if state.is_closed {
+            return;
+        }
+        let said = match count {
+            Count::Prompt => &mut state.said.prompt,
+            Count::Cached => &mut state.said.cached,
+            Count::Reasoning => &mut state.said.reasoning,
+        };
+        let said = *said.get_or_insert(tokens);
+        if matches!(count, Count::Prompt) && self.is_named.load(Acquire) {
+            self.publish_prompt(&mut state, said);
+        }
     }
 
     /// `total` tokens were generated; the largest total wins.
     pub(super) fn generated(&self, total: u64) {
+        let total = total.min(MOST_TOKENS);
         let mut state = self.state();
-        if !state.is_closed {
-            state.said.generated = Some(state.said.generated.unwrap_or(0).max(total));
+        if state.is_closed {
+            return;
+        }
+        state.said.generated = Some(state.said.generated.unwrap_or(0).max(total));
+        if total > 0 {
+            self.name_for_good(&mut state);
             drop(state);
+            self.told_now();
             self.publish(total);
         }
     }
 
-    /// More tokens were generated. No lock: this may be called for every token.
+    /// More tokens were generated. Takes the lock once only: this may be called for every token.
     pub(super) fn add_generated(&self, tokens: u64) {
+        let tokens = tokens.min(MOST_TOKENS);
+        if !self.is_named.load(Acquire) {
+            self.name_for_good(&mut self.state());
+        }
         let total = self.added.fetch_add(tokens, AcqRel).saturating_add(tokens);
-        self.last_added.fetch_max(nanos(self.arrival.elapsed()), Relaxed);
+        self.told_now();
         self.publish(total);
     }
 
@@ -186,9 +216,29 @@ impl Record {
         self.state().said.failure.get_or_insert(reason);
     }
 
+    /// Brings the counters up to what a body has told so far.
+    pub(super) fn publish_so_far(&self, usage: Usage) {
+        if let Some(prompt) = usage.prompt {
+            let mut state = self.state();
+            if !state.is_closed {
+                self.publish_prompt(&mut state, prompt);
+            }
+        }
+        self.publish(usage.completion.unwrap_or(0));
+    }
+
+    /// Counts the prompt once, when it is first certain.
+    fn publish_prompt(&self, state: &mut State, prompt: u64) {
+        if state.published_prompt == 0 {
+            state.published_prompt = prompt;
+            self.series(|series| series.prompt.add(prompt));
+        }
+    }
+
     /// Brings the counter of generated tokens up to `total` of this request.
-    pub(super) fn publish(&self, total: u64) {
-        let before = self.published.fetch_max(total.min(CLOSED - 1), AcqRel);
+    fn publish(&self, total: u64) {
+        let total = total.min(MOST_TOKENS);
+        let before = self.published.fetch_max(total, AcqRel);
         if let Some(more) = total.checked_sub(before) {
             self.series(|series| series.generation.add(more));
         }
@@ -200,21 +250,18 @@ impl Record {
         }
     }
 
-    /// Ends without a body: no head was sent.
-    pub(crate) fn close_without_head(&self, outcome: Outcome) {
-        self.close(outcome, None);
+    /// Whether it is open, in this meter.
+    pub(super) fn is_open_in(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared) && !self.state().is_closed
     }
 
-    /// Ends with its body.
-    pub(crate) fn close_with_body(&self, summary: &Summary) {
-        self.close(summary.outcome, Some(summary));
-    }
-
-    fn close(&self, outcome: Outcome, body: Option<&Summary>) {
+    /// Ends, once; with its body, or without one where no head was sent.
+    pub(crate) fn close(&self, outcome: Outcome, body: Option<&Summary>) {
         let mut state = self.state();
         if std::mem::replace(&mut state.is_closed, true) {
             return;
         }
+        self.is_named.store(true, Release);
         let published = self.published.swap(CLOSED, AcqRel);
         let status = body.and_then(|body| body.status);
         let is_2xx = status.is_some_and(|status| status.is_success());
@@ -225,10 +272,16 @@ impl Record {
             (None, Some(body)) => body.source,
             (None, None) => TokenSource::Unknown,
         };
-        self.series(|series| {
-            self.count_tokens(series, &state.said, generated, published, body);
-            self.time(series, &state, outcome, generated, body);
-        });
+        let closing = Closing {
+            outcome,
+            state: &state,
+            body,
+            generated,
+            published,
+            last_told: self.last_told(),
+            arrival: self.arrival,
+        };
+        self.series(|series| closing.record(series));
         if let Some(reason) = body.and_then(|body| body.unread) {
             if is_2xx && generated.is_none() && state.said.prompt.is_none() {
                 self.shared.unread(reason);
@@ -241,80 +294,9 @@ impl Record {
             endpoint: self.endpoint.id,
             outcome,
             phase: state.phase,
-            code: status.map(|status: StatusCode| status.as_u16()),
+            code: status.map(|status| status.as_u16()),
             source: is_2xx.then_some(source),
         });
-    }
-
-    fn count_tokens(
-        &self,
-        series: &ModelSeries,
-        said: &Said,
-        generated: Option<u64>,
-        published: u64,
-        body: Option<&Summary>,
-    ) {
-        let usage = body.map(|body| body.usage).unwrap_or_default();
-        // What the service said is in the counters already.
-        let unsaid = |said: Option<u64>, told: Option<u64>| told.filter(|_| said.is_none());
-        series.prompt.add(unsaid(said.prompt, usage.prompt).unwrap_or(0));
-        series.cached.add(unsaid(said.cached, usage.cached).unwrap_or(0));
-        series.reasoning.add(unsaid(said.reasoning, usage.reasoning).unwrap_or(0));
-        let completion = generated.or(usage.completion);
-        series.generation.settle(published, completion.unwrap_or(published));
-
-        if let Some(prompt) = said.prompt.or(usage.prompt) {
-            series.prompt_size.record(prompt);
-        }
-        if let Some(completion) = completion {
-            series.generation_size.record(completion);
-        }
-        let longest = match generated.filter(|_| body.is_none_or(has_one_choice)) {
-            Some(generated) => Some(generated),
-            None => body.and_then(|body| body.longest_choice),
-        };
-        if let Some(longest) = longest {
-            series.longest_size.record(longest);
-        }
-    }
-
-    fn time(
-        &self,
-        series: &ModelSeries,
-        state: &State,
-        outcome: Outcome,
-        generated: Option<u64>,
-        body: Option<&Summary>,
-    ) {
-        let ended = body.map_or_else(Instant::now, |body| body.ended);
-        let whole = ended.duration_since(self.arrival);
-        series.duration(outcome).time(whole);
-        if let Some(started) = state.started {
-            series.inference.time(whole.saturating_sub(started));
-        }
-        if let (Some(started), Some(first)) = (state.started, state.first_token) {
-            series.prefill.time(first.saturating_sub(started));
-        }
-        let last = body
-            .and_then(|body| body.last_token)
-            .map(|last| last.duration_since(self.arrival))
-            .or_else(|| self.last_added());
-        let decode = state.first_token.zip(last).map(|(first, last)| last.saturating_sub(first));
-        if let Some(decode) = decode {
-            series.decode.time(decode);
-        }
-        if let Outcome::Success(_) = outcome {
-            series.e2e.time(whole);
-            // The service knows best how many tokens one choice had.
-            let told = generated.filter(|_| body.is_none_or(has_one_choice));
-            let tpot = match (told, decode) {
-                (Some(tokens), Some(decode)) => per_gap(decode, tokens),
-                _ => body.and_then(|body| body.time_per_output_token),
-            };
-            if let Some(tpot) = tpot {
-                series.tpot.time(tpot);
-            }
-        }
     }
 
     fn said_generated(&self, said: &Said) -> Option<u64> {
@@ -322,8 +304,12 @@ impl Record {
         said.generated.max(added)
     }
 
-    fn last_added(&self) -> Option<Duration> {
-        let nanos = self.last_added.load(Relaxed);
+    fn told_now(&self) {
+        self.last_told.fetch_max(nanos(self.arrival.elapsed()), Relaxed);
+    }
+
+    fn last_told(&self) -> Option<Duration> {
+        let nanos = self.last_told.load(Relaxed);
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
@@ -347,18 +333,4 @@ impl State {
             (None, _, seen) => seen,
         }
     }
-}
-
-/// Whether a body had not more than one choice, as far as it tells.
-fn has_one_choice(body: &Summary) -> bool {
-    body.longest_choice == body.usage.completion
-}
-
-fn per_gap(decode: Duration, tokens: u64) -> Option<Duration> {
-    let gaps = tokens.checked_sub(1).filter(|gaps| *gaps > 0)?;
-    Some(decode / u32::try_from(gaps).unwrap_or(u32::MAX))
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -26,9 +26,9 @@ pub(super) struct ModelSeries {
     pub(super) started: Fact,
     pub(super) first_token: Fact,
     pub(super) prompt: Settled,
-    pub(super) cached: Settled,
+    pub(super) cached: Fact,
     pub(super) generation: Settled,
-    pub(super) reasoning: Settled,
+    pub(super) reasoning: Fact,
     pub(super) queue: Histogram,
     pub(super) ttft: Histogram,
     pub(super) itl: Histogram,
@@ -73,9 +73,9 @@ impl ModelSeries {
             started: Fact::default(),
             first_token: Fact::default(),
             prompt: Settled::default(),
-            cached: Settled::default(),
+            cached: Fact::default(),
             generation: Settled::default(),
-            reasoning: Settled::default(),
+            reasoning: Fact::default(),
             queue: histogram(&names::TIME_IN_QUEUE_SECONDS),
             ttft: histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS),
             itl: histogram(&names::INTER_TOKEN_LATENCY_SECONDS),
@@ -131,7 +131,11 @@ impl Endpoint {
 
 impl Fact {
     pub(super) fn happened(&self) {
-        self.0.fetch_add(1, AcqRel);
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, times: u64) {
+        self.0.fetch_add(times, AcqRel);
     }
 
     pub(super) fn read(&self) -> u64 {

@@ -58,9 +58,9 @@ impl View<'_> {
 
     fn tokens(&mut self) {
         self.counter(&names::PROMPT_TOKENS_TOTAL, |_, series| series.prompt.get());
-        self.counter(&names::PROMPT_TOKENS_CACHED_TOTAL, |_, series| series.cached.get());
+        self.counter(&names::PROMPT_TOKENS_CACHED_TOTAL, |_, series| series.cached.read());
         self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
-        self.counter(&names::REASONING_TOKENS_TOTAL, |_, series| series.reasoning.get());
+        self.counter(&names::REASONING_TOKENS_TOTAL, |_, series| series.reasoning.read());
     }
 
     fn latency(&mut self) {

@@ -5,14 +5,14 @@ use std::{
     io::IoSlice,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Buf;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use pin_project::{pin_project, pinned_drop};
+use pin_project::pin_project;
 use tokio::time::Instant;
 
 use super::{
@@ -20,12 +20,12 @@ use super::{
     summary::{BodyEnd, Summary},
     watch::Watch,
 };
-use crate::wire::Wire;
+use crate::wire::{Usage, Wire};
 
 /// Is told of what a body does while it goes by.
 ///
 /// Only [`end`](Self::end) must be there; it is called exactly once, also when the body is dropped,
-/// so it must neither block nor panic.
+/// so it must not block. A panic in any of them costs its own work, not the response.
 pub trait Observer {
     /// The first generated content came.
     fn first_token(&mut self, _at: Instant) {}
@@ -33,8 +33,8 @@ pub trait Observer {
     /// Tokens came, `gap` after the ones before them of the same choice.
     fn gap(&mut self, _gap: Duration, _tokens: u64) {}
 
-    /// A frame has passed; `generated` counts the tokens so far.
-    fn frame(&mut self, _now: Instant, _generated: impl FnOnce() -> u64)
+    /// A frame has passed; `so_far` asks for what is known.
+    fn frame(&mut self, _now: Instant, _so_far: impl FnOnce() -> Usage)
     where
         Self: Sized,
     {
@@ -44,21 +44,27 @@ pub trait Observer {
     fn end(&mut self, summary: Summary);
 }
 
-/// A closure as an [`Observer`]. A panic in it is caught: it costs its own work, not the response.
+/// A closure as an [`Observer`].
 pub struct OnEnd<F>(Option<F>);
 
 /// Passes a body on, frame by frame, and watches it.
 ///
 /// Frames, trailers, size hints and errors are the inner body's own. See the [module
 /// docs](crate::stream) for an example.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub struct ObservedBody<B, O: Observer> {
     #[pin]
     inner: B,
+    /// NB: dropped after the inner body, which may tell more while it is dropped.
+    guard: Guard<O>,
+}
+
+/// Ends the watch, once.
+struct Guard<O: Observer> {
     /// Until the end.
     watching: Option<Box<Watching<O>>>,
-    /// The inner body is being polled: still true in `drop`, it panicked.
-    polling: bool,
+    /// The inner body is being asked: still true in `drop`, it panicked.
+    asking: bool,
 }
 
 struct Watching<O> {
@@ -79,32 +85,37 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     /// Watches the body of a response; status, `content-type`, `content-length` and
     /// `content-encoding` are taken into account.
     pub fn response(response: Response<B>, wire: Wire, on_end: F) -> Response<Self> {
-        Self::observed_by(response, &wire, OnEnd(Some(on_end)))
+        Self::observed_by(response, wire, OnEnd(Some(on_end)))
     }
 }
 
 impl<B: Body, O: Observer> ObservedBody<B, O> {
     /// Watches the body of a response, with an observer that is told of every step.
-    pub fn observed_by(response: Response<B>, wire: &Wire, observer: O) -> Response<Self> {
+    pub fn observed_by(response: Response<B>, wire: Wire, observer: O) -> Response<Self> {
         let (parts, body) = response.into_parts();
         let head = Head::new(parts.status, &parts.headers);
-        Response::from_parts(parts, Self::watch(body, wire, head, observer))
+        Response::from_parts(parts, Self::watch(body, &wire, head, observer))
     }
 
     fn watch(inner: B, wire: &Wire, head: Head, observer: O) -> Self {
-        let watch = Watch::new(wire, head, inner.size_hint().exact());
-        let is_bodiless = head.status.is_some_and(|status| matches!(status.as_u16(), 204 | 304));
-        let is_over = is_bodiless || inner.is_end_stream() || watch.is_full();
-        let mut watching = Some(Box::new(Watching { watch, observer }));
-        if is_over {
-            end(&mut watching, BodyEnd::NeverPolled, Instant::now());
+        let watch = Watch::new(wire, head);
+        let watching = Some(Box::new(Watching { watch, observer }));
+        // NB: from here on the record is safe, whatever the inner body does.
+        let mut body = Self { inner, guard: Guard { watching, asking: true } };
+        let (exact, is_end) = (body.inner.size_hint().exact(), body.inner.is_end_stream());
+        body.guard.asking = false;
+        if let Some(Watching { watch, .. }) = body.guard.watching.as_deref_mut() {
+            watch.expect(exact);
+            if is_end || watch.is_bodiless() || watch.is_full() {
+                body.guard.end(BodyEnd::NeverPolled, Instant::now());
+            }
         }
-        Self { inner, watching, polling: false }
+        body
     }
 
     /// Only passes the body on.
     pub(crate) const fn unwatched(inner: B) -> Self {
-        Self { inner, watching: None, polling: false }
+        Self { inner, guard: Guard { watching: None, asking: false } }
     }
 }
 
@@ -117,30 +128,33 @@ impl<B: Body, O: Observer> Body for ObservedBody<B, O> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let Some(watching) = this.watching.as_deref_mut() else {
+        let guard = this.guard;
+        let Some(Watching { watch, observer }) = guard.watching.as_deref_mut() else {
             return this.inner.poll_frame(cx);
         };
-        *this.polling = true;
+        guard.asking = true;
         let polled = this.inner.as_mut().poll_frame(cx);
-        *this.polling = false;
-
-        let frame = ready!(polled);
+        let Poll::Ready(frame) = polled else {
+            guard.asking = false;
+            return Poll::Pending;
+        };
         let now = Instant::now();
         let ended = match &frame {
             None => Some(BodyEnd::Eof),
             Some(Err(_)) => Some(BodyEnd::Error),
-            Some(Ok(frame)) => watching.frame(frame, now).or_else(|| {
+            Some(Ok(frame)) => look(frame, now, watch, observer).or_else(|| {
                 // NB: hyper stops polling at the last frame and at the `content-length`: `None`
                 // never comes.
-                if watching.watch.is_full() {
+                if watch.is_full() {
                     Some(BodyEnd::ContentLength)
                 } else {
                     this.inner.is_end_stream().then_some(BodyEnd::EndStream)
                 }
             }),
         };
+        guard.asking = false;
         if let Some(how) = ended {
-            end(this.watching, how, now);
+            guard.end(how, now);
         }
         Poll::Ready(frame)
     }
@@ -154,50 +168,55 @@ impl<B: Body, O: Observer> Body for ObservedBody<B, O> {
     }
 }
 
-#[pinned_drop]
-impl<B, O: Observer> PinnedDrop for ObservedBody<B, O> {
-    fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        if this.watching.is_some() {
-            let how = if *this.polling { BodyEnd::Panicked } else { BodyEnd::Dropped };
-            end(this.watching, how, Instant::now());
-        }
-    }
-}
-
 impl<B: fmt::Debug, O: Observer> fmt::Debug for ObservedBody<B, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, watching, polling: _ } = self;
+        let Self { inner, guard } = self;
         f.debug_struct("ObservedBody")
             .field("inner", inner)
-            .field("ended", &watching.is_none())
+            .field("ended", &guard.watching.is_none())
             .finish()
     }
 }
 
-/// Takes the watch out, so that it ends once.
-fn end<O: Observer>(watching: &mut Option<Box<Watching<O>>>, how: BodyEnd, now: Instant) {
-    if let Some(mut watching) = watching.take() {
-        let Watching { watch, observer } = &mut *watching;
-        let summary = watch.end(how, now, observer);
-        observer.end(summary);
+// === impl Guard ===
+
+impl<O: Observer> Guard<O> {
+    fn end(&mut self, how: BodyEnd, now: Instant) {
+        if let Some(mut watching) = self.watching.take() {
+            let Watching { watch, observer } = &mut *watching;
+            let summary = watch.end(how, now, observer);
+            kept_inside(|| observer.end(summary));
+        }
     }
 }
 
-// === impl Watching ===
-
-impl<O: Observer> Watching<O> {
-    /// Looks at a frame; says whether it is the end.
-    fn frame<D: Buf>(&mut self, frame: &Frame<D>, now: Instant) -> Option<BodyEnd> {
-        let Self { watch, observer } = self;
-        if let Some(trailers) = frame.trailers_ref() {
-            return Some(watch.trailers(trailers));
+impl<O: Observer> Drop for Guard<O> {
+    fn drop(&mut self) {
+        if self.watching.is_some() {
+            let how = if self.asking { BodyEnd::Panicked } else { BodyEnd::Dropped };
+            self.end(how, Instant::now());
         }
-        let data = frame.data_ref()?;
-        read(data, now, watch, observer);
-        observer.frame(now, || watch.generated());
-        None
     }
+}
+
+/// Looks at a frame; says whether it is the end.
+fn look<D: Buf, O: Observer>(
+    frame: &Frame<D>,
+    now: Instant,
+    watch: &mut Watch,
+    observer: &mut O,
+) -> Option<BodyEnd> {
+    if let Some(trailers) = frame.trailers_ref() {
+        return Some(watch.trailers(trailers));
+    }
+    read(frame.data_ref()?, now, watch, observer);
+    kept_inside(|| observer.frame(now, || watch.so_far()));
+    None
+}
+
+/// A panic of a user's observer is its own: the panic hook has told of it.
+fn kept_inside(tell: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(tell));
 }
 
 /// Reads data without consuming it.
@@ -223,8 +242,7 @@ fn read<D: Buf>(data: &D, now: Instant, watch: &mut Watch, observer: &mut impl O
 impl<F: FnOnce(Summary)> Observer for OnEnd<F> {
     fn end(&mut self, summary: Summary) {
         if let Some(on_end) = self.0.take() {
-            // The panic hook has told of it.
-            let _ = catch_unwind(AssertUnwindSafe(|| on_end(summary)));
+            on_end(summary);
         }
     }
 }

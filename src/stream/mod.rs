@@ -38,8 +38,8 @@ mod timing;
 mod watch;
 mod whole;
 
-pub(crate) use self::head::is_grpc;
 pub use self::{
     body::{ObservedBody, Observer, OnEnd},
     summary::{BodyEnd, Summary},
 };
+pub(crate) use self::{head::is_grpc, timing::per_gap};

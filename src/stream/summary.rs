@@ -12,6 +12,7 @@ use crate::{
 
 /// How a body came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BodyEnd {
     /// It had nothing to poll for: empty, or a status without a body.
     NeverPolled,
@@ -69,7 +70,7 @@ pub(super) fn outcome(
     status: Option<StatusCode>,
     end: BodyEnd,
     facts: &Facts,
-    needs_end_marker: bool,
+    is_complete: bool,
     got_tokens: bool,
 ) -> Outcome {
     if end == BodyEnd::Panicked {
@@ -89,7 +90,7 @@ pub(super) fn outcome(
         return Outcome::Aborted(if got_tokens { Phase::Decode } else { Phase::Prefill });
     }
     let is_redirect = status.is_some_and(|status| !status.is_success());
-    if needs_end_marker && !facts.done && !is_redirect {
+    if !is_complete && !facts.done && !is_redirect {
         return Outcome::Failure(FailureReason::Truncated);
     }
     Outcome::Success(match facts.finish {

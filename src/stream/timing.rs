@@ -53,8 +53,12 @@ impl Timing {
     /// (last − first token) / (tokens − 1); `None` for fewer than 2 tokens.
     pub(super) fn per_output_token(&self, longest: Longest) -> Option<Duration> {
         let span = (*self.choices.get(longest.choice)?)?;
-        let gaps = longest.tokens.checked_sub(1).filter(|gaps| *gaps > 0)?;
-        let gaps = u32::try_from(gaps).unwrap_or(u32::MAX);
-        Some(span.last.duration_since(span.first) / gaps)
+        per_gap(span.last.duration_since(span.first), longest.tokens)
     }
+}
+
+/// The mean gap between so many tokens; `None` for fewer than 2.
+pub(crate) fn per_gap(first_to_last: Duration, tokens: u64) -> Option<Duration> {
+    let gaps = tokens.checked_sub(1).filter(|gaps| *gaps > 0)?;
+    Some(first_to_last / u32::try_from(gaps).unwrap_or(u32::MAX))
 }

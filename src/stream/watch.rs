@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     outcome::{TokenSource, Unread},
-    wire::{Facts, Progress, Wire, WireFormat},
+    wire::{Facts, MOST_TOKENS, Progress, Usage, Wire, WireFormat},
 };
 
 pub(super) struct Watch {
@@ -24,6 +24,8 @@ pub(super) struct Watch {
     bytes: u64,
     /// How many bytes the body will have, where that is known.
     length: Option<u64>,
+    /// A part of the body could not be looked at: what came before it still counts.
+    is_blind: bool,
 }
 
 /// Times the tokens of one frame.
@@ -36,15 +38,14 @@ pub(super) struct Tokens<'a> {
 // === impl Watch ===
 
 impl Watch {
-    /// `exact` is what the body itself says of its length.
-    pub(super) fn new(wire: &Wire, head: Head, exact: Option<u64>) -> Self {
-        let length = match head.content {
-            // NB: after the last byte of a gRPC answer comes what tells how it ended.
-            Content::Grpc { .. } => None,
-            _ => head.length.or(exact),
-        };
+    pub(super) fn new(wire: &Wire, head: Head) -> Self {
         let (reader, timing) = (Reader::new(wire, &head), Timing::default());
-        Self { head, reader, timing, bytes: 0, length }
+        Self { head, reader, timing, bytes: 0, length: head.length, is_blind: false }
+    }
+
+    /// Takes what the body itself says of its length.
+    pub(super) fn expect(&mut self, exact: Option<u64>) {
+        self.length = self.length.or(exact);
     }
 
     pub(super) fn read(&mut self, bytes: &[u8], now: Instant, observer: &mut dyn Observer) {
@@ -55,17 +56,24 @@ impl Watch {
     /// Bytes passed that cannot be looked at in one piece.
     pub(super) fn skip(&mut self, bytes: u64) {
         self.bytes += bytes;
-        self.reader = Reader::Unread(Unread::UnknownFormat);
+        self.is_blind = true;
     }
 
-    /// Generated tokens so far.
-    pub(super) fn generated(&self) -> u64 {
-        self.ask(|format| format.generated()).unwrap_or(0)
+    /// What is known so far.
+    pub(super) fn so_far(&self) -> Usage {
+        self.ask(|format| format.so_far()).unwrap_or_default().believable()
     }
 
     /// Whether all bytes have passed.
+    ///
+    /// NB: after the last byte of a gRPC answer comes what tells how it ended.
     pub(super) fn is_full(&self) -> bool {
-        self.length.is_some_and(|length| self.bytes >= length)
+        !self.is_grpc() && self.length.is_some_and(|length| self.bytes >= length)
+    }
+
+    /// Whether the status allows no body.
+    pub(super) fn is_bodiless(&self) -> bool {
+        self.head.status.is_some_and(|status| matches!(status.as_u16(), 101 | 204 | 304))
     }
 
     pub(super) fn trailers(&self, trailers: &HeaderMap) -> BodyEnd {
@@ -83,6 +91,7 @@ impl Watch {
         }
         let facts: Facts = self.ask(|format| format.facts()).unwrap_or_default();
         let unread = match self.reader {
+            _ if self.is_blind => Some(Unread::UnknownFormat),
             // Nothing was there to be read.
             Reader::Unread(Unread::UnknownFormat) if self.bytes == 0 => None,
             Reader::Unread(reason) => Some(reason),
@@ -91,10 +100,16 @@ impl Watch {
         let (status, end) = (self.head.status, self.grpc_end(end));
         let got_tokens = self.timing.first.is_some();
         Summary {
-            outcome: summary::outcome(status, end, &facts, self.needs_end_marker(end), got_tokens),
+            outcome: summary::outcome(
+                status,
+                end,
+                &facts,
+                self.is_complete(end, &facts),
+                got_tokens,
+            ),
             end,
             status,
-            usage: facts.usage,
+            usage: facts.usage.believable(),
             source: facts.source.unwrap_or(TokenSource::Unknown),
             longest_choice: facts.longest.filter(|longest| longest.exact).map(|l| l.tokens),
             first_token: self.timing.first,
@@ -120,13 +135,18 @@ impl Watch {
         }
     }
 
-    fn needs_end_marker(&self, end: BodyEnd) -> bool {
+    /// Whether everything is there that a proper body of its kind has.
+    fn is_complete(&self, end: BodyEnd, facts: &Facts) -> bool {
+        let is_short = self.length.is_some_and(|length| self.bytes < length);
+        if self.is_bodiless() || self.is_blind {
+            return true;
+        }
         match &self.reader {
-            Reader::Events(_, format) => format.has_end_marker(),
-            Reader::Undecided(_) | Reader::Whole(..) => false,
-            Reader::Unread(_) => {
-                self.is_grpc() && !matches!(end, BodyEnd::Trailers { grpc: Some(_) })
+            Reader::Events(..) => facts.done || self.ask(|f| !f.has_end_marker()).unwrap_or(true),
+            Reader::Unread(_) if self.is_grpc() => {
+                matches!(end, BodyEnd::Trailers { grpc: Some(_) })
             }
+            _ => !is_short,
         }
     }
 
@@ -144,7 +164,7 @@ impl Watch {
         read: impl FnOnce(&mut Reader, &mut Tokens<'_>),
     ) {
         let Self { reader, timing, .. } = self;
-        if let Reader::Unread(_) = reader {
+        if self.is_blind || matches!(reader, Reader::Unread(_)) {
             return;
         }
         let mut tokens = Tokens { timing, observer, now };
@@ -160,6 +180,7 @@ impl Tokens<'_> {
     pub(super) fn came(&mut self, progress: Progress) {
         let Self { timing, observer, now } = self;
         let Progress { choice, tokens } = progress;
+        let tokens = tokens.min(MOST_TOKENS);
         if timing.first.is_none() {
             observer.first_token(*now);
         }

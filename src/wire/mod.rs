@@ -9,7 +9,11 @@
 
 mod openai;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use crate::outcome::{FinishReason, TokenSource};
 
@@ -49,8 +53,9 @@ pub trait WireFormat: Send + Sync {
     /// Reads a whole answer, or the whole body of an error.
     fn whole(&mut self, body: &[u8]);
 
-    /// Generated tokens so far over all choices, for counters that grow during a stream.
-    fn generated(&self) -> u64;
+    /// What is known so far, for counters that grow during a stream: the prompt once it is
+    /// certain, and the generated tokens of all choices as well as they can be told.
+    fn so_far(&self) -> Usage;
 
     /// Everything learned from the response.
     fn facts(&self) -> Facts;
@@ -88,6 +93,9 @@ pub struct Varying<'a> {
     /// The JSON text, with its quotes: a part of [`Event::data`].
     pub text: &'a str,
 }
+
+/// The most tokens that one request can be believed to have.
+pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
 
 /// What a response told about its request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +143,7 @@ pub struct Longest {
 
 /// How generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Finish {
     /// Properly.
     Reason(FinishReason),
@@ -144,6 +153,7 @@ pub enum Finish {
 
 /// An error inside a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// Its code or type says that the prompt does not fit the context.
     ContextLength,
@@ -175,7 +185,24 @@ impl Wire {
         match &self.0 {
             Kind::OpenAi => Some(Box::new(openai::OpenAi::default())),
             Kind::Opaque => None,
-            Kind::Custom(make) => Some(make()),
+            // The panic hook has told of it; the body passes unread.
+            Kind::Custom(make) => catch_unwind(AssertUnwindSafe(|| make())).ok(),
+        }
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// The same, without what no request can have: such a count would spoil every sum.
+    pub(crate) fn believable(self) -> Self {
+        let believable = |count: Option<u64>| count.filter(|count| *count <= MOST_TOKENS);
+        let Self { prompt, cached, completion, reasoning } = self;
+        Self {
+            prompt: believable(prompt),
+            cached: believable(cached),
+            completion: believable(completion),
+            reasoning: believable(reasoning),
         }
     }
 }

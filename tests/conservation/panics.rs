@@ -26,25 +26,21 @@ struct Panics {
 }
 
 #[test]
-#[ignore = "the record is never closed: in flight for ever"]
 fn a_size_hint_that_panics() {
     assert_fails(Panics { in_hint: true, in_is_end: None, frames: 0 }, Wire::openai());
 }
 
 #[test]
-#[ignore = "the record is never closed: in flight for ever"]
 fn an_end_of_stream_that_panics_before_the_first_frame() {
     assert_fails(Panics { in_hint: false, in_is_end: Some(0), frames: 0 }, Wire::openai());
 }
 
 #[test]
-#[ignore = "it counts as aborted"]
 fn an_end_of_stream_that_panics_after_a_frame() {
     assert_fails(Panics { in_hint: false, in_is_end: Some(1), frames: 0 }, Wire::openai());
 }
 
 #[test]
-#[ignore = "the panic reaches the service, and the record is never closed"]
 fn a_format_that_cannot_be_made_costs_the_reading_only() {
     let wire = Wire::custom(|| resume_unwind(Box::new("no format")));
     let scrape = run(Panics { in_hint: false, in_is_end: None, frames: 0 }, wire);

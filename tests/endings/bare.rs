@@ -140,7 +140,7 @@ async fn a_panic_of_a_format_costs_the_reading_only() {
         fn whole(&mut self, _: &[u8]) {
             panic!("cannot read")
         }
-        fn generated(&self) -> u64 {
+        fn so_far(&self) -> infermeter::wire::Usage {
             panic!("cannot count")
         }
         fn facts(&self) -> infermeter::wire::Facts {

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::ErrorKind;
+use crate::wire::{ErrorKind, MOST_TOKENS};
 
 type Raw<'a> = Option<&'a RawValue>;
 
@@ -290,14 +290,15 @@ fn word(raw: &RawValue) -> Option<&str> {
     raw.get().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// A count: a whole number, also where it is written as a float.
+/// A count: a whole number, also where it is written as a float. What no request can have was not
+/// told.
 fn number(raw: Raw<'_>) -> Option<u64> {
     let text = raw?.get();
-    text.parse().ok().or_else(|| {
+    let count = text.parse().ok().or_else(|| {
         let float: f64 = text.parse().ok()?;
-        // NB: beyond 2^53 a float no longer tells one count from the next.
-        ((0.0..=9e15).contains(&float) && float.fract() == 0.0).then_some(float as u64)
-    })
+        (float >= 0.0 && float.fract() == 0.0).then_some(float as u64)
+    });
+    count.filter(|count| *count <= MOST_TOKENS)
 }
 
 fn length(raw: &RawValue) -> Option<u64> {

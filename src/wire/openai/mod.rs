@@ -12,7 +12,7 @@ use self::{
     chunk::{Choice, Chunk},
     tokens::{Scope, Tokens},
 };
-use super::{ErrorKind, Event, Facts, Finish, Progress, Varying, WireFormat};
+use super::{ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat};
 use crate::outcome::FinishReason;
 
 /// Reads OpenAI-shaped answers.
@@ -33,7 +33,7 @@ impl WireFormat for OpenAi {
         event: Event<'a>,
         content: &mut dyn FnMut(Progress),
     ) -> Option<Varying<'a>> {
-        if event.data == b"[DONE]" {
+        if event.data.trim_ascii() == b"[DONE]" {
             self.done = true;
             return None;
         }
@@ -60,8 +60,8 @@ impl WireFormat for OpenAi {
         self.done = true;
     }
 
-    fn generated(&self) -> u64 {
-        self.tokens.live()
+    fn so_far(&self) -> Usage {
+        self.tokens.so_far()
     }
 
     fn facts(&self) -> Facts {
@@ -95,16 +95,16 @@ impl OpenAi {
         chunk.choices(|choice| {
             choices += 1;
             let (slot, progress) = self.choice(&choice);
-            scope = Scope::Choice { slot, finished: choice.finish_word().is_some() };
+            scope = match choices {
+                1 => Scope::Choice { slot, finished: self.tokens.is_finished(slot) },
+                _ => Scope::Several,
+            };
             varying =
                 progress.and_then(|_| choice.varying()).map(|text| Varying { choice: slot, text });
             if let Some(before) = std::mem::replace(&mut last, progress) {
                 content(before);
             }
         });
-        if choices != 1 {
-            scope = Scope::Request;
-        }
         let before = last.map_or(0, |progress| self.tokens.told_before(progress));
         self.tokens.told(chunk, scope);
         if let Some(progress) = last {
@@ -134,7 +134,7 @@ impl OpenAi {
                 }
             }
         }
-        let progress = if let Some(tokens) = choice.token_ids() {
+        let progress = if let Some(tokens) = choice.token_ids().filter(|tokens| *tokens > 0) {
             self.tokens.content_with_ids(slot, tokens);
             Some(tokens)
         } else if choice.has_content() {

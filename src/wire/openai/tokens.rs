@@ -16,8 +16,10 @@ const MAX_CHOICES: usize = 128;
 /// What the counts of one event are about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scope {
-    /// The whole request: the event has no choice, or several.
+    /// The whole request: a whole answer, or an event without choices.
     Request,
+    /// The whole request so far: the event has several choices.
+    Several,
     /// The one choice in the event; `finished` where it ends there, so that its counts are final.
     Choice { slot: usize, finished: bool },
 }
@@ -31,6 +33,8 @@ pub(super) struct Tokens {
     /// Completion tokens of the whole request, and how many events told them.
     total: Option<u64>,
     totals: usize,
+    /// The total came while choices went on.
+    total_is_running: bool,
     /// Events without choices told the usage of one choice each.
     is_told_apart: bool,
 }
@@ -78,6 +82,10 @@ impl Tokens {
         self.choices[slot].finished = true;
     }
 
+    pub(super) fn is_finished(&self, slot: usize) -> bool {
+        self.choices[slot].finished
+    }
+
     pub(super) fn forget_events(&mut self) {
         for choice in &mut self.choices {
             choice.counted = 0;
@@ -94,7 +102,7 @@ impl Tokens {
             self.cached = self.cached.or(timings.cached);
             let slot = match scope {
                 Scope::Choice { slot, .. } => Some(slot),
-                Scope::Request => (!self.choices.is_empty()).then_some(0),
+                Scope::Request | Scope::Several => (!self.choices.is_empty()).then_some(0),
             };
             if let Some(slot) = slot {
                 self.choices[slot].engine = timings.completion.or(self.choices[slot].engine);
@@ -112,7 +120,7 @@ impl Tokens {
     pub(super) fn told_usage(&self, scope: Scope) -> Option<u64> {
         match scope {
             Scope::Choice { slot, .. } => self.choices[slot].usage,
-            Scope::Request => None,
+            Scope::Request | Scope::Several => None,
         }
     }
 
@@ -120,6 +128,7 @@ impl Tokens {
         // NB: Ollama puts zeros into every event but the last, the finish event included.
         let is_final = match scope {
             Scope::Request => true,
+            Scope::Several => self.all(|choice| choice.finished),
             Scope::Choice { slot, finished } => {
                 finished && (usage.completion != Some(0) || self.choices[slot].counted == 0)
             }
@@ -136,6 +145,10 @@ impl Tokens {
                 take(&mut choice.usage, completion);
                 choice.usage_is_final |= is_final && completion.is_some();
             }
+            (Scope::Several, completion) => {
+                take(&mut self.total, completion);
+                self.total_is_running = !is_final;
+            }
             (Scope::Request, Some(completion)) => self.total_told(completion),
             (Scope::Request, None) => {}
         }
@@ -147,6 +160,7 @@ impl Tokens {
     /// each choice after its end, in any order with the other choices' ends. Which of the ended
     /// ones it is about makes no difference to the sum.
     fn total_told(&mut self, completion: u64) {
+        self.total_is_running = false;
         let ended = self.choices.iter().filter(|choice| choice.finished).count();
         let untold = self.choices.iter().position(|c| c.finished && !c.usage_is_final);
         match untold {
@@ -164,9 +178,14 @@ impl Tokens {
         }
     }
 
+    /// What is known while the stream runs.
+    pub(super) fn so_far(&self) -> Usage {
+        Usage { prompt: self.prompt, completion: Some(self.live()), ..Usage::default() }
+    }
+
     /// Generated tokens so far: what the engine tells of a choice, else its events.
-    pub(super) fn live(&self) -> u64 {
-        self.choices.iter().fold(0, |sum, choice| sum.saturating_add(choice.live()))
+    fn live(&self) -> u64 {
+        self.choices.iter().fold(0, |sum: u64, choice| sum.saturating_add(choice.live()))
     }
 
     /// What to believe; `is_done` where the stream came to its end.
@@ -186,20 +205,20 @@ impl Tokens {
             self.choices.iter().fold(0_u64, |sum, choice| sum.saturating_add(of(choice)))
         };
         let counted = sum(|choice| choice.counted);
-        let all = |is: fn(&ChoiceTokens) -> bool| self.choices.iter().all(is);
         let any = |is: fn(&ChoiceTokens) -> bool| self.choices.iter().any(is);
 
         if let Some(total) = self.total {
-            // Cut before the end: the total may be of some choices only.
-            let is_whole = is_done && all(|choice| choice.finished);
-            return Some(if is_whole || total >= counted {
-                (total, TokenSource::Usage)
-            } else {
-                (counted, TokenSource::Counted)
+            // Cut before the end: it may be that of some choices only, or a zero that was to be
+            // filled in.
+            let is_whole = is_done || total >= counted || (self.choices.len() <= 1 && total > 0);
+            return Some(match (is_whole, self.total_is_running && !is_done) {
+                (true, false) => (total, TokenSource::Usage),
+                (true, true) => (total, TokenSource::ContinuousUsage),
+                (false, _) => (counted, TokenSource::Counted),
             });
         }
         if any(|choice| choice.usage.is_some()) {
-            let source = match all(|choice| choice.usage_is_final) {
+            let source = match self.all(|choice| choice.usage_is_final) {
                 true => TokenSource::Usage,
                 false => TokenSource::ContinuousUsage,
             };
@@ -209,12 +228,16 @@ impl Tokens {
             let tokens = sum(|choice| choice.engine.unwrap_or(choice.counted));
             return Some((tokens, TokenSource::EngineFrame));
         }
-        let source = match all(|choice| choice.without_ids == 0) {
+        let source = match self.all(|choice| choice.without_ids == 0) {
             true => TokenSource::EngineFrame,
             false => TokenSource::Counted,
         };
         // Events that never came say nothing: a token may have had no text.
         (counted > 0).then_some((counted, source))
+    }
+
+    fn all(&self, is: fn(&ChoiceTokens) -> bool) -> bool {
+        self.choices.iter().all(is)
     }
 
     /// The choice with the most tokens; `completion` is the sum over all choices.

@@ -1,0 +1,91 @@
+//! What is counted at the end of a request.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{request::State, series::ModelSeries};
+use crate::{
+    outcome::Outcome,
+    stream::{Summary, per_gap},
+};
+
+/// Everything that is known of a request once it has ended.
+pub(super) struct Closing<'a> {
+    pub(super) outcome: Outcome,
+    pub(super) state: &'a State,
+    pub(super) body: Option<&'a Summary>,
+    /// Generated tokens, if the service told.
+    pub(super) generated: Option<u64>,
+    /// Generated tokens that the counter has got already.
+    pub(super) published: u64,
+    /// When the service last told of generated tokens, since arrival.
+    pub(super) last_told: Option<Duration>,
+    pub(super) arrival: Instant,
+}
+
+// === impl Closing ===
+
+impl Closing<'_> {
+    pub(super) fn record(&self, series: &ModelSeries) {
+        self.tokens(series);
+        self.times(series);
+    }
+
+    fn tokens(&self, series: &ModelSeries) {
+        let State { said, published_prompt, .. } = self.state;
+        let told = self.body.map(|body| body.usage).unwrap_or_default();
+        let prompt = said.prompt.or(told.prompt);
+        let completion = self.generated.or(told.completion);
+        series.prompt.settle(*published_prompt, prompt.unwrap_or(*published_prompt));
+        series.generation.settle(self.published, completion.unwrap_or(self.published));
+        series.cached.add(said.cached.or(told.cached).unwrap_or(0));
+        series.reasoning.add(said.reasoning.or(told.reasoning).unwrap_or(0));
+
+        if let Some(prompt) = prompt {
+            series.prompt_size.record(prompt);
+        }
+        if let Some(completion) = completion {
+            series.generation_size.record(completion);
+        }
+        let told = self.body.and_then(|body| body.longest_choice);
+        if let Some(longest) = self.generated_by_one_choice().or(told) {
+            series.longest_size.record(longest);
+        }
+    }
+
+    fn times(&self, series: &ModelSeries) {
+        let State { started, first_token, .. } = *self.state;
+        let since_arrival = |at: Instant| at.duration_since(self.arrival);
+        let whole = since_arrival(self.body.map_or_else(Instant::now, |body| body.ended));
+        series.duration(self.outcome).time(whole);
+        if let Some(started) = started {
+            series.inference.time(whole.saturating_sub(started));
+        }
+        if let (Some(started), Some(first)) = (started, first_token) {
+            series.prefill.time(first.saturating_sub(started));
+        }
+        let last = self.body.and_then(|body| body.last_token).map(since_arrival);
+        let last = last.or(self.last_told);
+        let decode = first_token.zip(last).map(|(first, last)| last.saturating_sub(first));
+        if let Some(decode) = decode {
+            series.decode.time(decode);
+        }
+        if let Outcome::Success(_) = self.outcome {
+            series.e2e.time(whole);
+            let tpot = match (self.generated_by_one_choice(), decode) {
+                (Some(tokens), Some(decode)) => per_gap(decode, tokens),
+                _ => self.body.and_then(|body| body.time_per_output_token),
+            };
+            if let Some(tpot) = tpot {
+                series.tpot.time(tpot);
+            }
+        }
+    }
+
+    /// What the service told, which knows best, where all of it is one choice's.
+    fn generated_by_one_choice(&self) -> Option<u64> {
+        let is_one = |body: &Summary| body.longest_choice == body.usage.completion;
+        self.generated.filter(|_| self.body.is_none_or(is_one))
+    }
+}
