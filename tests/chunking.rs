@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Frame;
 use infermeter::{
+    outcome::{FinishReason, Outcome},
     stream::{ObservedBody, Summary},
     wire::Wire,
 };
@@ -20,7 +21,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use support::{
     frames::{Script, Step, drain, poll},
-    generated::{Chunking, LineEnds, events},
+    generated::{Chunking, LineEnds, events, plain_stream},
 };
 
 proptest! {
@@ -37,6 +38,18 @@ proptest! {
     ) {
         let bytes = ends.write(&events, open);
         assert_same(&bytes, &chunking, head, end)?;
+    }
+
+    #[test]
+    fn every_event_with_content_is_counted_once_whatever_its_text_is(
+        (events, with_content) in plain_stream(),
+        ends in LineEnds::uniform(),
+        chunking in Chunking::any(),
+    ) {
+        let bytes = ends.write(&events, false);
+        let summary = observe(chunking.cut(&bytes), Head::Stream, End::Eof);
+        prop_assert_eq!(summary.usage.completion.unwrap_or(0), with_content);
+        prop_assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other));
     }
 
     #[test]
