@@ -62,7 +62,7 @@ async fn every_recording_passes_unchanged_and_is_counted_as_its_bytes_tell() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_ends_anywhere_is_counted_once_and_never_above_what_it_held() {
+async fn a_connection_that_ends_anywhere_is_counted_once_and_within_what_it_held() {
     let hops = Hops::start().await;
     let mut cuts = Vec::new();
     for (number, recording) in variants().into_iter().enumerate() {
@@ -116,7 +116,8 @@ async fn cut_connection(hops: &Hops, recording: &Recording, oracle: &Oracle, cut
     assert_end(&scrape, recording, outcome, reason, entry.status);
     if recording.is_stream() {
         let completion = scrape.sum("vllm:generation_tokens_total", &[]);
-        assert!(completion <= told.at_most(), "{entry:?} cut at {cut}: {completion}");
+        let held = told.at_least()..=told.at_most();
+        assert!(held.contains(&completion), "{entry:?} cut at {cut}: {completion}");
         let prompt = scrape.sum("vllm:prompt_tokens_total", &[]);
         assert!(told.prompts.contains(&prompt) || prompt == 0, "{entry:?} cut at {cut}");
     }
@@ -137,21 +138,33 @@ async fn request(hops: &Hops, recording: &Recording, cut: usize) -> (Got, Scrape
 // === in memory ===
 
 #[test]
-fn cut_after_every_byte_it_is_never_counted_above_what_it_held() {
-    each_cut(|recording, told, end, summary, case| {
-        let outcome = outcome(recording, told, end);
-        assert_eq!(summary.outcome.label(), outcome.0, "{case}");
-        assert_eq!(summary.outcome.reason(), outcome.1, "{case}");
-        assert_counts(summary, told, case);
-    });
-}
-
-#[test]
-fn cut_after_every_byte_it_is_never_counted_below_the_events_that_passed() {
-    each_cut(|_, told, _, summary, case| {
-        let completion = summary.usage.completion.unwrap_or(0);
-        assert!(completion >= told.at_least(), "{case}: {completion} of {told:?}");
-    });
+fn cut_after_every_byte_it_is_counted_within_what_it_held() {
+    for recording in variants().iter().filter(|recording| recording.is_stream()) {
+        let (body, oracle) = (Bytes::from(recording.body()), oracle(recording));
+        // Where it differs from LF, all; of the rest some, since that has been looked at with LF.
+        let is_near_line_end =
+            |cut: usize| body[cut.saturating_sub(3)..body.len().min(cut + 3)].contains(&b'\n');
+        let is_chosen = |cut| !recording.has_crlf() || is_near_line_end(cut) || cut % 5 == 0;
+        for cut in (0..=body.len()).filter(|cut| is_chosen(*cut)) {
+            for end in [End::Eof, End::Dropped, End::Error] {
+                // To the parser an error is an end as any other.
+                if end == End::Error && cut % 4 > 0 {
+                    continue;
+                }
+                let summary = observe(recording, body.slice(..cut), end);
+                let told = match end {
+                    End::Dropped => oracle.so_far(cut),
+                    End::Eof | End::Error => oracle.ended(cut),
+                };
+                let case = format!("{} cut at {cut}: {end:?}", recording.entry.file);
+                let outcome = outcome(recording, &told, end);
+                assert_eq!(summary.outcome.label(), outcome.0, "{case}");
+                assert_eq!(summary.outcome.reason(), outcome.1, "{case}");
+                assert_eq!(summary.bytes, cut as u64, "{case}");
+                assert_counts(&summary, &told, &case);
+            }
+        }
+    }
 }
 
 #[test]
@@ -168,30 +181,6 @@ fn a_whole_answer_that_is_cut_tells_nothing() {
                     _ => "failure",
                 };
                 assert_eq!(summary.outcome.label(), outcome, "{case}");
-            }
-        }
-    }
-}
-
-/// Cuts every stream after every byte and ends it in every way; gives what the bytes told and what
-/// was seen of them.
-fn each_cut(check: impl Fn(&Recording, &Told, End, &Summary, &str)) {
-    for recording in variants().iter().filter(|recording| recording.is_stream()) {
-        let (body, oracle) = (Bytes::from(recording.body()), oracle(recording));
-        // Where it differs from LF, all; of the rest some, since that has been looked at with LF.
-        let is_near_line_end =
-            |cut: usize| body[cut.saturating_sub(3)..body.len().min(cut + 3)].contains(&b'\n');
-        let is_chosen = |cut| !recording.has_crlf() || is_near_line_end(cut) || cut % 5 == 0;
-        for cut in (0..=body.len()).filter(|cut| is_chosen(*cut)) {
-            for end in [End::Eof, End::Error, End::Dropped] {
-                let summary = observe(recording, body.slice(..cut), end);
-                let told = match end {
-                    End::Dropped => oracle.so_far(cut),
-                    End::Eof | End::Error => oracle.ended(cut),
-                };
-                let case = format!("{} cut at {cut}: {end:?}", recording.entry.file);
-                assert_eq!(summary.bytes, cut as u64, "{case}");
-                check(recording, &told, end, &summary, &case);
             }
         }
     }
@@ -268,6 +257,7 @@ fn assert_counts(summary: &Summary, told: &Told, case: &str) {
     let (usage, source) = (summary.usage, summary.source);
     let completion = usage.completion.unwrap_or(0);
     assert!(completion <= told.at_most(), "{case}: {completion} of {told:?}");
+    assert!(completion >= told.at_least(), "{case}: {completion} of {told:?}");
     assert!(usage.prompt.is_none_or(|n| told.prompts.contains(&n)), "{case}: {usage:?}");
     assert_eq!(usage.prompt > Some(0), told.prompts.iter().any(|n| *n > 0), "{case}: {usage:?}");
     assert_eq!(summary.first_token.is_some(), told.at_least() > 0, "{case}");

@@ -60,8 +60,8 @@ pub(crate) enum Client {
 /// Prompt tokens, generated tokens, and where the latter came from; of a 2xx.
 pub(crate) type Tokens = (u64, u64, Option<&'static str>);
 
-/// Tells a client that its request is being worked on.
-pub(crate) type Working = mpsc::UnboundedSender<()>;
+/// Tells a client that its request is being worked on, and gives it the handle.
+pub(crate) type Working = mpsc::UnboundedSender<RequestMeter>;
 
 const A: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":null}]}\n\n";
 const B: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"b\",\"finish_reason\":null}]}\n\n";
@@ -83,6 +83,9 @@ const ANSWER: &str = r#"{"choices":[{"index":0,"text":"a b","finish_reason":"len
     "usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
 const BUSY: &str = r#"{"error":{"message":"no","code":null}}"#;
 const TOO_LONG: &str = r#"{"error":{"message":"no","code":"context_length_exceeded"}}"#;
+
+/// What `LENGTH` tells.
+pub(crate) const CACHED: u64 = 3;
 
 const NOT_2XX: Tokens = (0, 0, None);
 const NONE: Tokens = (0, 0, Some("unknown"));
@@ -272,7 +275,7 @@ impl Serve {
             Self::Panic => resume_unwind(Box::new("the service panics")),
             Self::Never => {
                 // A client that has left already has no use for it.
-                working.send(()).ok();
+                working.send(meter.clone()).ok();
                 pending().await
             }
         }

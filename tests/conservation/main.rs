@@ -19,7 +19,7 @@ use std::{
 use infermeter::{Meter, Start, exporter::Prometheus};
 use tokio::time::Instant;
 
-use endings::Ending;
+use endings::{CACHED, Ending};
 use support::scrape::Scrape;
 use ways::{Plan, RENAMED, Server, Way};
 
@@ -147,7 +147,7 @@ fn scrape(meter: &Meter, exporter: &Prometheus, scrapes: &AtomicU64, is_over: &A
 fn assert_as_sent(scrape: &Scrape, sent: &[Plan]) {
     scrape.assert_identities();
     let (mut ends, mut received, mut sources) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut tokens: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut tokens: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
     for plan in sent {
         let ending = plan.ending();
         let model = if plan.renames { RENAMED } else { plan.model() };
@@ -160,20 +160,23 @@ fn assert_as_sent(scrape: &Scrape, sent: &[Plan]) {
         *ends.entry(end).or_insert(0) += 1;
         *received.entry(plan.endpoint().to_owned()).or_insert(0) += 1;
         let (prompt, generated, source) = ending.tokens;
+        let cached = if source == Some("engine_frame") { CACHED } else { 0 };
         if let Some(source) = source {
             *sources.entry(format!("{model} {source}")).or_insert(0) += 1;
         }
         let sums = tokens.entry(model).or_default();
-        *sums = (sums.0 + prompt, sums.1 + generated);
+        *sums = [sums[0] + prompt, sums[1] + cached, sums[2] + generated];
     }
     assert_series(scrape, "infermeter_requests_total", &ends);
     assert_series(scrape, "infermeter_requests_received_total", &received);
     assert_series(scrape, "infermeter_token_accounting_total", &sources);
     for (model, sums) in tokens {
         let labels = [("model_name", model)];
-        let sum = |name| scrape.sum(name, &labels);
-        let counted = (sum("vllm:prompt_tokens_total"), sum("vllm:generation_tokens_total"));
+        let sum = |name: &str| scrape.sum(name, &labels);
+        let counted = ["prompt_tokens", "prompt_tokens_cached", "generation_tokens"];
+        let counted = counted.map(|name| sum(&format!("vllm:{name}_total")));
         assert_eq!(counted, sums, "{model}");
+        assert_eq!(sum("vllm:reasoning_tokens_total"), 0, "{model}");
     }
 }
 

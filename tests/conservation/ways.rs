@@ -18,7 +18,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use infermeter::{InferenceLayer, Meter, RequestMeter, Start};
+use infermeter::{
+    InferenceLayer, Meter, RequestMeter, Start,
+    outcome::{FailureReason, FinishReason},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -57,6 +60,7 @@ pub(crate) struct Server {
 }
 
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, &'static str>;
+type Handles = mpsc::UnboundedReceiver<RequestMeter>;
 type Waiting = Arc<Mutex<HashMap<u64, Working>>>;
 
 /// The model label of a request that was renamed.
@@ -112,15 +116,17 @@ impl Server {
 
     /// Makes one request and is its client until the end.
     pub(crate) async fn run(&self, plan: Plan) {
-        let (working, is_working) = mpsc::unbounded_channel();
+        let (working, mut is_working) = mpsc::unbounded_channel();
         self.waiting.lock().unwrap().insert(plan.id, working);
         let stack = self.stacks[usize::from(plan.start == Start::Reported)].clone();
         match plan.way {
             Way::Call => {
                 let response = stack.oneshot(plan.request());
-                be_client(response, plan.ending().client, is_working).await;
+                let meter = be_client(response, plan.ending().client, &mut is_working).await;
+                // NB: only of a call is it known that it has ended by now.
+                say_too_late(&meter.or_else(|| is_working.try_recv().ok()).unwrap_or_default());
             }
-            Way::Http1 | Way::Http2 => over_http(stack, plan, is_working).await,
+            Way::Http1 | Way::Http2 => over_http(stack, plan, &mut is_working).await,
         }
         self.waiting.lock().unwrap().remove(&plan.id);
     }
@@ -140,11 +146,13 @@ async fn answer(request: Request<Body>, waiting: Waiting) -> Result<Response<Bod
     }
     let working = waiting.lock().unwrap_or_else(PoisonError::into_inner)[&number("x-id")].clone();
     let ending = Ending::ALL[usize::try_from(number("x-ending")).unwrap()];
-    ending.serve(&meter, &working).await
+    let response = ending.serve(&meter, &working).await;
+    working.send(meter).ok();
+    response
 }
 
 /// A connection of its own for each request: what happens to it is the client's doing alone.
-async fn over_http(stack: Stack, plan: Plan, is_working: mpsc::UnboundedReceiver<()>) {
+async fn over_http(stack: Stack, plan: Plan, is_working: &mut Handles) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TokioIo::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
     let server = TokioIo::new(listener.accept().await.unwrap().0);
@@ -190,19 +198,19 @@ async fn close<T>(connection: JoinHandle<T>, client: Client) {
 async fn be_client<B, E>(
     response: impl Future<Output = Result<Response<B>, E>>,
     client: Client,
-    mut is_working: mpsc::UnboundedReceiver<()>,
-) where
+    is_working: &mut Handles,
+) -> Option<RequestMeter>
+where
     B: http_body::Body<Data: Buf> + Unpin,
 {
     let mut response = Box::pin(response);
     if client == Client::LeavesBeforeHead {
         tokio::select! {
             _ = &mut response => panic!("it never answers"),
-            working = is_working.recv() => working.unwrap(),
+            meter = is_working.recv() => return Some(meter.unwrap()),
         }
-        return;
     }
-    let Ok(response) = response.await else { return };
+    let response = response.await.ok()?;
     let enough = match client {
         Client::LeavesAfter(bytes) => bytes,
         _ => usize::MAX,
@@ -215,6 +223,21 @@ async fn be_client<B, E>(
         }
     }
     assert!(read >= enough || client == Client::Reads, "{read} of {enough}");
+    None
+}
+
+/// The service goes on as if it did not know that the request has ended: that changes nothing.
+fn say_too_late(meter: &RequestMeter) {
+    meter.started();
+    meter.first_token();
+    meter.model("too-late");
+    meter.prompt_tokens(1000);
+    meter.cached_tokens(1000);
+    meter.reasoning_tokens(1000);
+    meter.generated_tokens(1000);
+    meter.add_generated_tokens(1000);
+    meter.finished(FinishReason::Stop);
+    meter.fail(FailureReason::Unreachable);
 }
 
 /// The next frame's bytes; `None` at the end, which a panic is too.

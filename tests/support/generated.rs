@@ -18,12 +18,14 @@ pub(crate) struct Chunking(Vec<usize>);
 // === impl LineEnds ===
 
 impl LineEnds {
+    /// NB: mixed ones may join two events, where LF follows CR.
     pub(crate) fn any() -> impl Strategy<Value = Self> {
-        let one = select(vec!["\n", "\r\n", "\r"]);
-        prop_oneof![
-            4 => one.clone().prop_map(|end| Self(vec![end])),
-            1 => vec(one, 2..5).prop_map(Self),
-        ]
+        let mixed = vec(select(vec!["\n", "\r\n", "\r"]), 2..5).prop_map(Self);
+        prop_oneof![4 => Self::uniform(), 1 => mixed]
+    }
+
+    pub(crate) fn uniform() -> impl Strategy<Value = Self> {
+        select(vec!["\n", "\r\n", "\r"]).prop_map(|end| Self(vec![end]))
     }
 
     /// The bytes of a stream. `open` leaves the last event without its empty line.
@@ -86,6 +88,38 @@ pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
         events.extend(done);
         events
     })
+}
+
+/// A stream of one choice in events of one shape, as engines send it, and how many of them have
+/// content. The texts are such that a reader who does not take JSON seriously is led astray.
+pub(crate) fn plain_stream() -> impl Strategy<Value = (Vec<Event>, u64)> {
+    let texts = vec(prop_oneof![3 => text(), 1 => look_alike()], 0..30);
+    let shape = select(vec![
+        "{\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":TEXT},\"finish_reason\":null}]}",
+        "{\"choices\":[{\"delta\":{\"reasoning\":TEXT},\"index\":0}],\"usage\":null}",
+        "{\"choices\": [{\"finish_reason\": null, \"delta\": {\"role\": \"assistant\", \"content\": TEXT}}]}",
+    ]);
+    (texts, shape).prop_map(|(texts, shape)| {
+        let mut events: Vec<Event> = Vec::new();
+        for text in &texts {
+            events.push(data(shape.replace("TEXT", &serde_json::to_string(text).unwrap())));
+        }
+        events.push(data("[DONE]".into()));
+        (events, texts.iter().filter(|text| !text.is_empty()).count() as u64)
+    })
+}
+
+fn look_alike() -> impl Strategy<Value = String> {
+    select(vec![
+        "\",\"finish_reason\":\"length\",\"x\":\"",
+        "\"},\"finish_reason\":null}]}",
+        "\\\"},\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":99}}",
+        "\\",
+        "\\\\\"",
+        "{\"error\":{\"message\":\"no\"}}",
+        "\n\ndata: [DONE]\n\n",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn event() -> impl Strategy<Value = Event> {

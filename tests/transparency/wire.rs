@@ -34,7 +34,7 @@ struct Sample {
     end: &'static str,
 }
 
-const SAMPLES: [Sample; 9] = [
+const SAMPLES: [Sample; 11] = [
     Sample {
         name: "a body of known size",
         response: || typed("application/json", Body::from(ANSWER)),
@@ -70,6 +70,23 @@ const SAMPLES: [Sample; 9] = [
         response: || with("content-length", "58", stream([EVENT, DONE])),
         framing: "content-length: 58",
         end: "success other 200",
+    },
+    // NB: of these two, hyper never polls for the end, and no marker in the body tells of it.
+    Sample {
+        name: "an answer whose size stands in the head",
+        response: || {
+            let mut response = typed("application/json", stream([ANSWER]));
+            response.headers_mut().insert("content-length", "114".parse().unwrap());
+            response
+        },
+        framing: "content-length: 114",
+        end: "success stop 200",
+    },
+    Sample {
+        name: "an answer that announces its end",
+        response: || typed("application/json", Body::new(events([ANSWER]).announcing_end())),
+        framing: "transfer-encoding: chunked",
+        end: "success stop 200",
     },
     Sample {
         name: "no content",
