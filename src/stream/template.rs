@@ -84,17 +84,30 @@ impl Template {
     }
 }
 
-/// How far it is to the closing quote of a JSON text.
+/// How far it is to the closing quote of a JSON text; `None` where it is not a valid one.
 fn text_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
+    let (mut at, mut is_ascii) = (0, true);
     loop {
         match *bytes.get(at)? {
-            b'"' => return Some(at),
-            b'\\' if *bytes.get(at + 1)? >= b' ' => at += 2,
+            b'"' => break,
+            b'\\' => at += escape_length(&bytes[at + 1..])?,
             // Not allowed in a JSON text; a line end here ends the event.
             ..b' ' => return None,
-            _ => at += 1,
+            byte => {
+                is_ascii &= byte.is_ascii();
+                at += 1;
+            }
         }
+    }
+    (is_ascii || std::str::from_utf8(&bytes[..at]).is_ok()).then_some(at)
+}
+
+/// How long an escape is, its backslash included, by what follows that.
+fn escape_length(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
+        [b'u', hex @ ..] if hex.get(..4)?.iter().all(u8::is_ascii_hexdigit) => Some(6),
+        _ => None,
     }
 }
 
