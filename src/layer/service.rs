@@ -63,7 +63,7 @@ where
             (request, model) = self.model(model_from, request);
         }
         let shared = Arc::clone(self.config.meter.shared());
-        let record = Record::open(shared, Arc::clone(&measured.series), model);
+        let record = Record::open(shared, &measured.series, model);
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
         ResponseFuture::measured(inner, request, record, measured.wire.clone(), self.config.start)
     }

@@ -31,7 +31,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Record {
     shared: Arc<Shared>,
-    endpoint: Arc<Endpoint>,
+    /// Place among the meter's endpoints.
+    endpoint: u16,
     arrival: Instant,
     arrived_as: ModelId,
     /// Changed under the lock of `state` only, and never once `is_named`.
@@ -90,11 +91,11 @@ const CLOSED: u64 = u64::MAX;
 // === impl Record ===
 
 impl Record {
-    pub(crate) fn open(shared: Arc<Shared>, endpoint: Arc<Endpoint>, model: ModelId) -> Arc<Self> {
+    pub(crate) fn open(shared: Arc<Shared>, endpoint: &Endpoint, model: ModelId) -> Arc<Self> {
         endpoint.received(model);
         Arc::new(Self {
             shared,
-            endpoint,
+            endpoint: endpoint.id,
             arrival: Instant::now(),
             arrived_as: model,
             model: AtomicU16::new(model),
@@ -291,7 +292,7 @@ impl Record {
         self.shared.ends.add(End {
             arrived_as: self.arrived_as,
             model: self.model.load(Relaxed),
-            endpoint: self.endpoint.id,
+            endpoint: self.endpoint,
             outcome,
             phase: state.phase,
             code: status.map(|status| status.as_u16()),
