@@ -1,4 +1,5 @@
-//! The JSON of one event, or of a whole answer: borrowed, lenient, without allocating.
+//! The JSON of one event, or of a whole answer: borrowed and lenient. (serde_json allocates a few
+//! bytes to skip what is nested.)
 //!
 //! Every field is kept as raw JSON and read when it is asked for, so that one field of an
 //! unexpected type costs that field and not the whole event.
@@ -137,7 +138,9 @@ struct Function<'a> {
 impl<'a> Chunk<'a> {
     /// `None` for what is not a JSON object.
     pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
-        data.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(data).ok())?
+        // Checked here once, else each field is.
+        let text = std::str::from_utf8(data.trim_ascii_start()).ok()?;
+        text.starts_with('{').then(|| serde_json::from_str(text).ok())?
     }
 
     pub(super) fn choices(&self, each: impl FnMut(Choice<'a>)) {
