@@ -30,11 +30,24 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 /// NB: no test harness, since the allocator counts what all threads do.
 fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
-    plain_content_events_allocate_nothing();
-    an_event_over_two_frames_allocates_one_block();
-    events_that_are_never_alike_allocate_one_block_each();
-    a_request_allocates_a_few_blocks();
-    a_million_tokens_leave_the_heap_as_it_was();
+    let tests: [(&str, fn()); 5] = [
+        ("plain content events allocate nothing", plain_content_events_allocate_nothing),
+        (
+            "an event over two frames allocates one block",
+            an_event_over_two_frames_allocates_one_block,
+        ),
+        (
+            "events that are never alike allocate one block each",
+            events_that_are_never_alike_allocate_one_block_each,
+        ),
+        ("a request allocates a few blocks", a_request_allocates_a_few_blocks),
+        ("a million tokens leave the heap as it was", a_million_tokens_leave_the_heap_as_it_was),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    println!("{} passed, 0 failed", tests.len());
 }
 
 fn plain_content_events_allocate_nothing() {
