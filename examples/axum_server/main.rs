@@ -36,7 +36,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind(listen).await?;
     let visit = visitor::visit(listener.local_addr()?, &exporter, just_try);
-    axum::serve(listener, app).with_graceful_shutdown(visit).await?;
+    tokio::select! {
+        served = axum::serve(listener, app) => served?,
+        () = visit => {} // in this task, so that a wrong number ends the process with an error
+    }
     exporter.shutdown().await?;
     Ok(())
 }
