@@ -27,6 +27,7 @@ pub struct RequestObserver {
 // === impl RequestObserver ===
 
 impl RequestObserver {
+    #[inline]
     pub(crate) fn new(record: Arc<Record>) -> Self {
         let flush_at = record.arrival() + FLUSH_EVERY;
         Self { record, itl: LocalHistogram::default(), flush_at }

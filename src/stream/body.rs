@@ -184,8 +184,10 @@ impl<O: Observer> Guard<O> {
     fn end(&mut self, how: BodyEnd, now: Instant) {
         if let Some(mut watching) = self.watching.take() {
             let Watching { watch, observer } = &mut *watching;
-            let summary = watch.end(how, now, observer);
-            kept_inside(|| observer.end(summary));
+            kept_inside(|| {
+                let summary = watch.end(how, now, observer);
+                observer.end(summary);
+            });
         }
     }
 }

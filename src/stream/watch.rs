@@ -38,6 +38,7 @@ pub(super) struct Tokens<'a> {
 // === impl Watch ===
 
 impl Watch {
+    #[inline]
     pub(super) fn new(wire: &Wire, head: Head) -> Self {
         let (reader, timing) = (Reader::new(wire, &head), Timing::default());
         Self { head, reader, timing, bytes: 0, length: head.length, is_blind: false }
