@@ -46,7 +46,7 @@ enum State<S, B, F> {
 
 /// A record without a response yet. Dropped as it is, the client went away, or the service
 /// panicked.
-struct Open {
+pub(super) struct Open {
     /// Until the end, or until a body has it; none if the request is not measured.
     record: Option<Arc<Record>>,
     wire: Wire,
@@ -58,20 +58,8 @@ struct Open {
 // === impl ResponseFuture ===
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    pub(super) const fn unmeasured(service: S, request: Request<B>) -> Self {
-        let open = Open { record: None, wire: Wire::opaque(), start: Start::Call, polling: false };
-        Self { state: State::Waiting { service, request: Some(request) }, open }
-    }
-
-    pub(super) fn measured(
-        service: S,
-        request: Request<B>,
-        record: Arc<Record>,
-        wire: Wire,
-        start: Start,
-    ) -> Self {
-        let open = Open { record: Some(record), wire, start, polling: false };
-        Self { state: State::Waiting { service, request: Some(request) }, open }
+    pub(super) const fn new(service: S, request: Option<Request<B>>, open: Open) -> Self {
+        Self { state: State::Waiting { service, request }, open }
     }
 }
 
@@ -136,7 +124,16 @@ where
 // === impl Open ===
 
 impl Open {
+    pub(super) const fn unmeasured() -> Self {
+        Self { record: None, wire: Wire::opaque(), start: Start::Call, polling: false }
+    }
+
+    pub(super) const fn measured(record: Arc<Record>, wire: Wire, start: Start) -> Self {
+        Self { record: Some(record), wire, start, polling: false }
+    }
+
     /// The service is ready and about to be called.
+    #[inline]
     fn called(&self) {
         if let (Start::Call, Some(record)) = (self.start, &self.record) {
             record.mark(Mark::Started, Instant::now());

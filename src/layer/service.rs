@@ -12,6 +12,7 @@ use tower::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
+    future::Open,
     layer::{Config, ModelFrom},
     path::full_path,
 };
@@ -51,12 +52,12 @@ where
         let (method, headers) = (request.method(), request.headers());
         let path = full_path(&request);
         let Some(measured) = self.config.endpoints.find(method, path, headers) else {
-            return ResponseFuture::unmeasured(inner, request);
+            return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         };
         // NB: another layer of the same meter, on an outer router for instance, has it already.
         let outer = request.extensions().get::<RequestMeter>();
         if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
-            return ResponseFuture::unmeasured(inner, request);
+            return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         }
         let mut model = self.config.default_model;
         if let Some(model_from) = &self.config.model_from {
@@ -65,7 +66,8 @@ where
         let shared = Arc::clone(self.config.meter.shared());
         let record = Record::open(shared, &measured.series, model);
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
-        ResponseFuture::measured(inner, request, record, measured.wire.clone(), self.config.start)
+        let open = Open::measured(record, measured.wire.clone(), self.config.start);
+        ResponseFuture::new(inner, Some(request), open)
     }
 }
 
