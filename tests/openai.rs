@@ -326,5 +326,7 @@ async fn deep_nesting_does_no_harm() {
     let deep =
         format!(r#"{{"x":{deep}{},"choices":[{{"index":0,"text":"a"}}]}}"#, "]".repeat(10_000));
     assert_told(&stream(&[&deep]).await, [None, None, Some(1), None], TokenSource::Counted);
-    read(deep).await;
+    let summary = read(deep).await;
+    assert_told(&summary, [None; 4], TokenSource::Unknown);
+    assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other));
 }

@@ -108,9 +108,11 @@ async fn body_that_will_never_be_polled() {
         let body = Scripted::new([]).that_says_its_end();
         assert_eq!(through(status, "text/plain", body, Poll::Never).await, expected);
     }
-    // A status without a body, whatever the body says of itself.
-    let body = Scripted::new([]);
-    assert_eq!(through(204, "text/plain", body, Poll::Never).await, "success other 204");
+    // A status without a body, whatever the body and its type say of themselves.
+    for kind in ["text/plain", SSE] {
+        let body = Scripted::new([]);
+        assert_eq!(through(204, kind, body, Poll::Never).await, "success other 204");
+    }
 }
 
 #[tokio::test]
