@@ -219,7 +219,8 @@ impl Record {
 
     /// Brings the counters up to what a body has told so far.
     pub(super) fn publish_so_far(&self, usage: Usage) {
-        if let Some(prompt) = usage.prompt {
+        // Before the first token the label may change still; the prompt waits for it.
+        if let Some(prompt) = usage.prompt.filter(|_| self.is_named.load(Acquire)) {
             let mut state = self.state();
             if !state.is_closed {
                 self.publish_prompt(&mut state, prompt);

@@ -15,7 +15,10 @@ use crate::outcome::{Outcome, Phase, TokenSource};
 
 /// What the atomics of all requests stood at, each read once.
 pub(super) struct Tally {
-    ends: Vec<(End, u64)>,
+    /// By the model they ended under.
+    ends: Vec<Vec<(End, u64)>>,
+    /// How many ended in each phase, by the model they arrived under.
+    ended_in: Vec<[u64; Phase::ALL.len()]>,
     first_token: Vec<u64>,
     started: Vec<u64>,
     received: Vec<(Arc<Endpoint>, Vec<u64>)>,
@@ -37,24 +40,32 @@ impl Tally {
                 .map(|id| shared.models.get(id as ModelId).map_or(0, read))
                 .collect()
         };
-        let ends = shared.ends.read();
+        let all_ends = shared.ends.read();
         let first_token = facts(|series| series.first_token.read());
         let started = facts(|series| series.started.read());
         let endpoints = shared.endpoints.read().unwrap_or_else(PoisonError::into_inner);
         let received = endpoints.iter().map(|e| (Arc::clone(e), e.read().collect())).collect();
-        Self { ends, first_token, started, received }
+
+        let mut ends = vec![Vec::new(); shared.models.places()];
+        let mut ended_in = vec![[0; Phase::ALL.len()]; shared.models.places()];
+        for (end, n) in all_ends {
+            ended_in[usize::from(end.arrived_as)][end.phase as usize] += n;
+            ends[usize::from(end.model)].push((end, n));
+        }
+        Self { ends, ended_in, first_token, started, received }
     }
 
     /// Requests that ended under a model and pass a test.
     pub(super) fn ended(&self, model: ModelId, test: impl Fn(&End) -> bool) -> u64 {
-        self.sum(|end| end.model == model && test(end))
+        let ends = self.ends[usize::from(model)].iter();
+        ends.filter(|(end, _)| test(end)).map(|(_, n)| n).sum()
     }
 
     /// Requests in flight that arrived under a model, by phase.
     pub(super) fn in_flight(&self, model: ModelId, phase: Phase) -> u64 {
         let place = usize::from(model);
         let at = |facts: &[u64]| facts.get(place).copied().unwrap_or(0);
-        let ended_in = |phase| self.sum(|end| end.arrived_as == model && end.phase == phase);
+        let ended_in = |phase: Phase| self.ended_in[place][phase as usize];
         let received = self.received.iter().map(|(_, by_model)| at(by_model)).sum::<u64>();
         let (started, first_token) = (at(&self.started), at(&self.first_token));
         match phase {
@@ -72,7 +83,7 @@ impl Tally {
     /// Requests that ended under a model, by everything that is told of them.
     pub(super) fn details(&self, model: ModelId) -> BTreeMap<Detail, u64> {
         let mut details = BTreeMap::new();
-        for (end, n) in self.ends.iter().filter(|(end, _)| end.model == model) {
+        for (end, n) in &self.ends[usize::from(model)] {
             let Some((endpoint, _)) = self.received.get(usize::from(end.endpoint)) else {
                 continue;
             };
@@ -93,9 +104,5 @@ impl Tally {
 
     pub(super) fn accounted(&self, model: ModelId, source: TokenSource) -> u64 {
         self.ended(model, |end| end.source == Some(source))
-    }
-
-    fn sum(&self, test: impl Fn(&End) -> bool) -> u64 {
-        self.ends.iter().filter(|(end, _)| test(end)).map(|(_, n)| n).sum()
     }
 }

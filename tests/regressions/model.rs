@@ -7,9 +7,12 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::Response;
+use http_body_util::BodyExt;
 use infermeter::{InferenceLayer, Meter, RequestMeter, Start};
 
 use super::{
@@ -62,6 +65,28 @@ fn a_queue_time_that_was_taken_before_a_rename_stays() {
     });
     assert_eq!(under(&meter, "a"), [0, 0, 0, 1]);
     assert_eq!(under(&meter, "b"), [1, 10, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_that_the_body_tells_before_its_first_token_waits_for_the_label() {
+    let meter = Meter::new().model("a");
+    let layer = InferenceLayer::new(meter.clone());
+    let prelude = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}],\
+        \"usage\":{\"prompt_tokens\":5,\"completion_tokens\":0}}\n\n";
+    let content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let (tell, told) = mpsc::channel();
+    let (_, body) = send(layer, request(), |handle| {
+        tell.send(handle.clone()).unwrap();
+        Response::new(Text::data([prelude, content, "data: [DONE]\n\n"]))
+    });
+    // Longer than what is known may stay with its stream.
+    tokio::time::advance(Duration::from_millis(300)).await;
+    let mut body = std::pin::pin!(body);
+    body.as_mut().frame().now_or_never().unwrap().unwrap().unwrap();
+    told.recv().unwrap().model("b");
+    while body.as_mut().frame().now_or_never().unwrap().is_some() {}
+    assert_eq!(under(&meter, "a")[..3], [0, 0, 0]);
+    assert_eq!(under(&meter, "b")[..3], [1, 5, 1]);
 }
 
 #[test]

@@ -1,0 +1,8 @@
+//! What a meter keeps while requests run: times, live counters, labels, what the service says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod said;
+mod settings;
+mod support;
+mod times;
