@@ -63,11 +63,21 @@ async fn every_recording_passes_unchanged_and_is_counted_as_its_bytes_tell() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_ends_anywhere_is_counted_once_and_within_what_it_held() {
+    cut_connections(EVERY, EVERY_CRLF).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes in a debug build: .ci/run runs it, optimised"]
+async fn a_connection_that_ends_after_any_byte_is_counted_once_and_within_what_it_held() {
+    cut_connections(1, 1).await;
+}
+
+async fn cut_connections(every_lf: usize, every_crlf: usize) {
     let hops = Hops::start().await;
     let mut cuts = Vec::new();
     for (number, recording) in variants().into_iter().enumerate() {
         let (length, head) = (recording.raw.len(), recording.head_length);
-        let every = if recording.has_crlf() { EVERY_CRLF } else { EVERY };
+        let every = if recording.has_crlf() { every_crlf } else { every_lf };
         let oracle = oracle(&recording);
         let recording = Arc::new((recording, oracle));
         let chosen = (0..=length).filter(|cut| {
