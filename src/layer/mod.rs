@@ -38,6 +38,9 @@
 //! A timeout inside should answer with a status, as that of `tower_http` does: a status of 408 or
 //! 504 is a `timeout`, an error of the service is a `server_error`.
 //!
+//! Inside of `Router::nest` the path that the client sent is known with the `axum` feature only:
+//! leave it on there.
+//!
 //! A retry inside the layer is one request; outside of it each attempt is one. Of two layers with
 //! the same meter, the outer one measures. The service has to be `Clone`: each request waits for a
 //! clone of it.

@@ -1,4 +1,5 @@
-//! The path of a request; without axum nothing shortens it.
+//! The path of a request as it arrives. What an axum router has matched of it is known with the
+//! `axum` feature only.
 
 use http::Request;
 
