@@ -43,7 +43,11 @@ async fn every_recording_passes_unchanged_and_is_counted_as_its_bytes_tell() {
         let length = recording.raw.len();
         let (got, scrape) = request(&hops, &recording, length).await;
         let Recording { entry, .. } = &recording;
-        assert_eq!(got.body, recording.body(), "{}", entry.file);
+        // Where the upstream breaks off, hyper resets the connection and may lose what it has not
+        // sent yet. What was counted must be right all the same.
+        let (sent, whole) = (&got.body[..], recording.body());
+        let is_right = if got.complete { sent == &whole[..] } else { whole.starts_with(sent) };
+        assert!(is_right, "{}", entry.file);
         assert_eq!(got.status, entry.status, "{}", entry.file);
         let mime = if recording.is_stream() { "text/event-stream" } else { "application/json" };
         assert!(got.headers.contains(mime), "{}", got.headers);
