@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod engine;
 #[cfg(feature = "prometheus")]
 pub mod exporter;
 pub mod layer;

@@ -4,8 +4,8 @@
 //! are built on it, so a change here is a breaking change for somebody. `docs/metrics.md` is
 //! [generated](markdown()) from it.
 //!
-//! A family is prefixed (it gets the prefix of a [`Naming`]) or is named `infermeter_*` whatever
-//! the prefix is. Some prefixed families have an alias, the name that vLLM uses for the same
+//! A family is prefixed (it gets the prefix of a [`Naming`]) or is named `infermeter_*` or
+//! `process_*` whatever the prefix is. Some prefixed families have an alias, the name that vLLM uses for the same
 //! quantity: the same values, rendered twice.
 //!
 //! ```
@@ -64,7 +64,21 @@ pub enum Unit {
     Observations,
     /// Time series.
     Series,
-    /// None: the value is always 1 and the labels carry the information.
+    /// A part of a whole, from 0 to 1.
+    Ratio,
+    /// Blocks of the KV cache.
+    Blocks,
+    /// Bytes.
+    Bytes,
+    /// Times that something happened.
+    Events,
+    /// Open file descriptors.
+    Descriptors,
+    /// Threads of a process.
+    Threads,
+    /// Yes (1) or no (0).
+    Bool,
+    /// None: the labels carry the information.
     Info,
 }
 
@@ -125,7 +139,7 @@ pub mod label {
     pub const CODE: &str = "code";
     /// Why the generation stopped: `stop`, `length`, `tool_calls`, `content_filter`, `other`.
     pub const FINISHED_REASON: &str = "finished_reason";
-    /// Where a token count came from.
+    /// Where a token count came from; the name of a sampled source.
     pub const SOURCE: &str = "source";
     /// Where a running request stands: `queue`, `prefill` or `decode`.
     pub const PHASE: &str = "phase";
@@ -141,9 +155,20 @@ pub mod label {
     pub const TENANT: &str = "tenant";
     /// Which tokens: `prompt` or `generation`.
     pub const KIND: &str = "kind";
+    /// Token slots in one block of the KV cache.
+    pub const BLOCK_SIZE: &str = "block_size";
+    /// Blocks of the KV cache.
+    pub const NUM_GPU_BLOCKS: &str = "num_gpu_blocks";
+    /// How many LoRA adapters may be loaded at once.
+    pub const MAX_LORA: &str = "max_lora";
+    /// Names of the adapters whose requests run, with commas.
+    pub const RUNNING_LORA_ADAPTERS: &str = "running_lora_adapters";
+    /// Names of the adapters whose requests wait, with commas.
+    pub const WAITING_LORA_ADAPTERS: &str = "waiting_lora_adapters";
 }
 
-/// Every family in page order: the prefixed ones first, then those named `infermeter_*`.
+/// Every family in page order: the prefixed ones first, then those named `infermeter_*` and
+/// `process_*`.
 pub static CATALOGUE: &[&Family] = &[
     &REQUEST_TOTAL,
     &REQUEST_SUCCESS_TOTAL,
@@ -169,6 +194,15 @@ pub static CATALOGUE: &[&Family] = &[
     &ITERATION_TOKENS_TOTAL,
     &NUM_REQUESTS_WAITING,
     &NUM_REQUESTS_RUNNING,
+    &GPU_CACHE_USAGE_RATIO,
+    &KV_CACHE_USAGE_PERC,
+    &NUM_BLOCKS_USED,
+    &NUM_BLOCKS_TOTAL,
+    &CACHE_CONFIG_INFO,
+    &LORA_REQUESTS_INFO,
+    &NUM_PREEMPTIONS_TOTAL,
+    &PREFIX_CACHE_QUERIES_TOTAL,
+    &PREFIX_CACHE_HITS_TOTAL,
     &REQUESTS_TOTAL,
     &REQUESTS_RECEIVED_TOTAL,
     &TENANT_REQUESTS_TOTAL,
@@ -177,6 +211,12 @@ pub static CATALOGUE: &[&Family] = &[
     &ADMISSION_WAIT_SECONDS,
     &REQUEST_DURATION_SECONDS,
     &REQUESTS_IN_FLIGHT,
+    &RUNNING_LIMIT,
+    &QUEUE_OLDEST_AGE_SECONDS,
+    &LAST_TOKEN_AGE_SECONDS,
+    &KV_TOKENS_HELD,
+    &SOURCE_UP,
+    &SOURCE_AGE_SECONDS,
     &BUILD_INFO,
     &LABEL_OVERFLOW_TOTAL,
     &UNREAD_BODIES_TOTAL,
@@ -184,11 +224,25 @@ pub static CATALOGUE: &[&Family] = &[
     &SCRAPE_DURATION_SECONDS,
     &SERIES,
     &TOKEN_DRIFT_TOTAL,
+    &PROCESS_CPU_SECONDS_TOTAL,
+    &PROCESS_RESIDENT_MEMORY_BYTES,
+    &PROCESS_VIRTUAL_MEMORY_BYTES,
+    &PROCESS_MEMORY_LIMIT_BYTES,
+    &PROCESS_OPEN_FDS,
+    &PROCESS_MAX_FDS,
+    &PROCESS_THREADS,
+    &PROCESS_START_TIME_SECONDS,
 ];
 
 // Families that are divided by each other carry the model alone, so that the division matches.
 const MODEL: &[&str] = &[label::MODEL_NAME];
 const STATE: &[&str] = &[label::MODEL_NAME, label::ENGINE];
+
+const KV_TOLD: &str = "once the engine has told of its KV cache";
+
+const ENGINE_TOLD: &str = "once the engine has told";
+
+const LINUX: &str = "on Linux";
 
 const START_KNOWN: &str = "where the start of a request is known: always in a server, \
     in the proxy only with a per-request queue time";
@@ -256,17 +310,17 @@ pub static TENANT_REQUESTS_TOTAL: Family = counter(
     "Requests that ended, each counted once at its end, by tenant and outcome.",
 )
 .unprefixed()
-.reserved("the tenant extractor");
+.when("where a tenant extractor is set, from the first request of a tenant that ends");
 
 /// Tokens by tenant.
 pub static TENANT_TOKENS_TOTAL: Family = counter(
     "infermeter_tenant_tokens_total",
     Unit::Tokens,
     &[label::MODEL_NAME, label::TENANT, label::KIND],
-    "Prompt and generated tokens by tenant.",
+    "Prompt and generated tokens by tenant, added when a request ends.",
 )
 .unprefixed()
-.reserved("the tenant extractor");
+.when("where a tenant extractor is set, from the first request of a tenant that ends");
 
 // === Tokens ===
 
@@ -332,7 +386,7 @@ pub static ADMISSION_WAIT_SECONDS: Family = histogram(
     "Time from the arrival of a request until admission let it in.",
 )
 .unprefixed()
-.reserved("the admission layer");
+.when("where an admission layer is set");
 
 /// Time from arrival until the first generated content.
 pub static TIME_TO_FIRST_TOKEN_SECONDS: Family = histogram(
@@ -457,7 +511,7 @@ pub static ITERATION_TOKENS_TOTAL: Family = histogram(
     buckets::ITERATION,
     "Tokens of one engine step, a histogram in spite of its name.",
 )
-.reserved("the engine handle");
+.when(ENGINE_TOLD);
 
 // === State ===
 
@@ -485,6 +539,227 @@ pub static REQUESTS_IN_FLIGHT: Family = gauge(
     "Requests that arrived and have not ended yet, by the phase they are in.",
 )
 .unprefixed();
+
+/// How full the KV cache really is.
+pub static GPU_CACHE_USAGE_RATIO: Family = gauge(
+    "gpu_cache_usage_ratio",
+    Unit::Ratio,
+    STATE,
+    "Token slots of the KV cache that are filled, as a part of all, where the engine tells tokens, \
+     else blocks in use as a part of all.",
+)
+.when(KV_TOLD);
+
+/// How many blocks of the KV cache are in use, as a part of all: vLLM's measure.
+pub static KV_CACHE_USAGE_PERC: Family = gauge(
+    "kv_cache_usage_perc",
+    Unit::Ratio,
+    STATE,
+    "Blocks of the KV cache in use as a part of all, 0 to 1 in spite of its name.",
+)
+.when(KV_TOLD);
+
+/// KV cache blocks in use.
+pub static NUM_BLOCKS_USED: Family = gauge(
+    "num_blocks_used",
+    Unit::Blocks,
+    STATE,
+    "Blocks of the KV cache in use, without cached ones that can be evicted.",
+)
+.when(KV_TOLD);
+
+/// KV cache blocks that requests can use.
+pub static NUM_BLOCKS_TOTAL: Family =
+    gauge("num_blocks_total", Unit::Blocks, STATE, "Blocks of the KV cache that requests can use.")
+        .when(KV_TOLD);
+
+/// Token slots filled in the KV cache.
+pub static KV_TOKENS_HELD: Family = gauge(
+    "infermeter_kv_tokens_held",
+    Unit::Tokens,
+    STATE,
+    "Token slots filled in the blocks of the KV cache that are in use.",
+)
+.unprefixed()
+.when("where the engine tells tokens");
+
+/// Shape of the KV cache: read by the Gateway API's endpoint picker.
+pub static CACHE_CONFIG_INFO: Family = gauge(
+    "cache_config_info",
+    Unit::Info,
+    &[label::MODEL_NAME, label::ENGINE, label::BLOCK_SIZE, label::NUM_GPU_BLOCKS],
+    "Always 1, with the size and the number of the blocks of the KV cache as labels.",
+)
+.when(KV_TOLD);
+
+/// LoRA adapters in use.
+pub static LORA_REQUESTS_INFO: Family = gauge(
+    "lora_requests_info",
+    Unit::Info,
+    &[
+        label::MODEL_NAME,
+        label::ENGINE,
+        label::MAX_LORA,
+        label::RUNNING_LORA_ADAPTERS,
+        label::WAITING_LORA_ADAPTERS,
+    ],
+    "Unix time of the last change of the LoRA adapters that its labels name.",
+)
+.when("once the engine has told of LoRA adapters");
+
+/// Requests that lost their place to others.
+pub static NUM_PREEMPTIONS_TOTAL: Family = counter(
+    "num_preemptions_total",
+    Unit::Events,
+    STATE,
+    "Times that a running request lost its KV cache to others and has to be computed again.",
+)
+.when(ENGINE_TOLD);
+
+/// Prompt tokens looked up in the prefix cache.
+pub static PREFIX_CACHE_QUERIES_TOTAL: Family = counter(
+    "prefix_cache_queries_total",
+    Unit::Tokens,
+    STATE,
+    "Prompt tokens that were looked up in the prefix cache.",
+)
+.when(ENGINE_TOLD);
+
+/// Prompt tokens found in the prefix cache.
+pub static PREFIX_CACHE_HITS_TOTAL: Family = counter(
+    "prefix_cache_hits_total",
+    Unit::Tokens,
+    STATE,
+    "Prompt tokens that were found in the prefix cache.",
+)
+.when(ENGINE_TOLD);
+
+/// How many requests may run at once.
+pub static RUNNING_LIMIT: Family = gauge(
+    "infermeter_running_limit",
+    Unit::Requests,
+    STATE,
+    "Requests that may run at once, as the engine tells, else as the admission layer allows.",
+)
+.unprefixed()
+.when("where an admission layer is set or the engine has told");
+
+/// How long the request that waits longest has been waiting.
+pub static QUEUE_OLDEST_AGE_SECONDS: Family = gauge(
+    "infermeter_queue_oldest_age_seconds",
+    Unit::Seconds,
+    STATE,
+    "Time since the arrival of the request that has been in the queue phase longest, 0 where none \
+     is.",
+)
+.unprefixed();
+
+/// How long no token has come although requests run.
+pub static LAST_TOKEN_AGE_SECONDS: Family = gauge(
+    "infermeter_last_token_age_seconds",
+    Unit::Seconds,
+    STATE,
+    "Time since a token came or a request started to run after none had, while requests run.",
+)
+.unprefixed()
+.when("while requests are in the prefill or decode phase");
+
+// === Sources ===
+
+/// Whether a source could be read.
+pub static SOURCE_UP: Family = gauge(
+    "infermeter_source_up",
+    Unit::Bool,
+    &[label::SOURCE],
+    "Whether the last sample of a source succeeded and is not old (1), or its readings are gone \
+     (0).",
+)
+.unprefixed()
+.when("once a source was sampled");
+
+/// How old the readings of a source are.
+pub static SOURCE_AGE_SECONDS: Family = gauge(
+    "infermeter_source_age_seconds",
+    Unit::Seconds,
+    &[label::SOURCE],
+    "Time since a sample of a source last succeeded.",
+)
+.unprefixed()
+.when("once a sample of the source succeeded");
+
+// === Process ===
+
+/// Processor time.
+pub static PROCESS_CPU_SECONDS_TOTAL: Family = counter(
+    "process_cpu_seconds_total",
+    Unit::Seconds,
+    &[],
+    "Processor time of the process that serves the model, user and system.",
+)
+.unprefixed()
+.when(LINUX);
+
+/// Memory that is in RAM.
+pub static PROCESS_RESIDENT_MEMORY_BYTES: Family = gauge(
+    "process_resident_memory_bytes",
+    Unit::Bytes,
+    &[],
+    "Memory of the process that serves the model that is in RAM.",
+)
+.unprefixed()
+.when(LINUX);
+
+/// Address space.
+pub static PROCESS_VIRTUAL_MEMORY_BYTES: Family = gauge(
+    "process_virtual_memory_bytes",
+    Unit::Bytes,
+    &[],
+    "Address space of the process that serves the model.",
+)
+.unprefixed()
+.when(LINUX);
+
+/// What the process may use.
+pub static PROCESS_MEMORY_LIMIT_BYTES: Family = gauge(
+    "process_memory_limit_bytes",
+    Unit::Bytes,
+    &[],
+    "Memory that the control group of the process may use, the lowest limit above it included.",
+)
+.unprefixed()
+.when("on Linux, where a control group limits memory");
+
+/// Open file descriptors.
+pub static PROCESS_OPEN_FDS: Family = gauge(
+    "process_open_fds",
+    Unit::Descriptors,
+    &[],
+    "File descriptors that the process has open.",
+)
+.unprefixed()
+.when(LINUX);
+
+/// Most file descriptors.
+pub static PROCESS_MAX_FDS: Family =
+    gauge("process_max_fds", Unit::Descriptors, &[], "File descriptors that the process may open.")
+        .unprefixed()
+        .when(LINUX);
+
+/// Threads.
+pub static PROCESS_THREADS: Family =
+    gauge("process_threads", Unit::Threads, &[], "Threads of the process.")
+        .unprefixed()
+        .when(LINUX);
+
+/// Start.
+pub static PROCESS_START_TIME_SECONDS: Family = gauge(
+    "process_start_time_seconds",
+    Unit::Seconds,
+    &[],
+    "Unix time at which the process started.",
+)
+.unprefixed()
+.when(LINUX);
 
 // === Self ===
 
@@ -521,10 +796,9 @@ pub static OBSERVATIONS_DROPPED_TOTAL: Family = counter(
     "infermeter_observations_dropped_total",
     Unit::Observations,
     &[label::REASON],
-    "Observations that were dropped because they were not a number or negative.",
+    "Readings of an engine or a source that were not published because they cannot be.",
 )
-.unprefixed()
-.reserved("sampled sources");
+.unprefixed();
 
 /// How long the page took to put together.
 pub static SCRAPE_DURATION_SECONDS: Family = gauge(
@@ -566,7 +840,7 @@ impl Kind {
 // === impl Unit ===
 
 impl Unit {
-    /// The unit in lower case, such as `seconds`; `info` for a value that is always 1.
+    /// The unit in lower case, such as `seconds`; `info` where the labels are all there is.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
@@ -577,6 +851,13 @@ impl Unit {
             Self::Values => "values",
             Self::Observations => "observations",
             Self::Series => "series",
+            Self::Ratio => "ratio",
+            Self::Blocks => "blocks",
+            Self::Bytes => "bytes",
+            Self::Events => "events",
+            Self::Descriptors => "descriptors",
+            Self::Threads => "threads",
+            Self::Bool => "bool",
             Self::Info => "info",
         }
     }
@@ -695,9 +976,10 @@ mod tests {
     }
 
     #[test]
-    fn families_without_prefix_are_ours_and_come_last() {
+    fn families_without_prefix_are_ours_or_standard_and_come_last() {
         for family in CATALOGUE {
-            let ours = family.name.starts_with("infermeter_");
+            let starts = ["infermeter_", "process_"];
+            let ours = starts.iter().any(|start| family.name.starts_with(start));
             assert_eq!(family.prefixed, !ours, "{}", family.name);
             assert!(family.prefixed || family.alias.is_none(), "{}", family.name);
         }
@@ -715,8 +997,9 @@ mod tests {
     #[test]
     fn counters_end_in_total_and_nothing_else_does() {
         for family in CATALOGUE {
-            // The one exception is vLLM's own odd name.
-            let total = family.name.ends_with("_total") && family.name != "iteration_tokens_total";
+            // vLLM's own odd name, and the guide's.
+            let odd = ["iteration_tokens_total", "num_blocks_total"].contains(&family.name);
+            let total = family.name.ends_with("_total") && !odd;
             assert_eq!(total, family.kind == Kind::Counter, "{}", family.name);
             assert!(family.alias.is_none_or(|alias| !alias.ends_with("_total")));
         }
@@ -725,10 +1008,18 @@ mod tests {
     #[test]
     fn names_end_in_their_base_unit() {
         for family in CATALOGUE {
-            let seconds = family.name.ends_with("_seconds");
-            assert_eq!(seconds, family.unit == Unit::Seconds, "{}", family.name);
-            let info = family.name.ends_with("_info");
-            assert_eq!(info, family.unit == Unit::Info, "{}", family.name);
+            let name = family.name.strip_suffix("_total").unwrap_or(family.name);
+            let units = [
+                ("_seconds", Unit::Seconds),
+                ("_info", Unit::Info),
+                ("_bytes", Unit::Bytes),
+                ("_ratio", Unit::Ratio),
+            ];
+            for (suffix, unit) in units {
+                // The one exception is vLLM's own odd name.
+                let odd = name == "kv_cache_usage_perc" && unit == Unit::Ratio;
+                assert_eq!(name.ends_with(suffix) || odd, family.unit == unit, "{name}");
+            }
         }
     }
 

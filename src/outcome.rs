@@ -110,6 +110,20 @@ pub enum Unread {
     UnknownFormat,
 }
 
+/// Why a reading of an engine or a source was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// It is not a number, or infinite.
+    NotFinite,
+    /// It is below 0.
+    Negative,
+    /// Another source tells the same series.
+    Duplicate,
+    /// Its labels or its kind are not those of the family, or more is in use than there is.
+    Invalid,
+}
+
 /// A closed set of label values.
 macro_rules! label_set {
     ($type:ident { $($variant:ident => $label:literal,)* }) => {
@@ -169,6 +183,13 @@ label_set!(Unread {
     Compressed => "compressed",
     TooLong => "too_long",
     UnknownFormat => "unknown_format",
+});
+
+label_set!(Dropped {
+    NotFinite => "not_finite",
+    Negative => "negative",
+    Duplicate => "duplicate",
+    Invalid => "invalid",
 });
 
 // === impl Outcome ===

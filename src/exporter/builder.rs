@@ -54,8 +54,8 @@ impl PrometheusBuilder {
 
     /// Makes the exporter without a server.
     ///
-    /// One thread is started in any case: it keeps what the `metrics` macros record from piling up
-    /// between scrapes.
+    /// One thread is started in any case: it samples the sources, and keeps what the `metrics`
+    /// macros record from piling up between scrapes.
     ///
     /// # Errors
     ///

@@ -114,7 +114,7 @@ impl Prometheus {
         page: Page,
         recorder: PrometheusRecorder,
     ) -> io::Result<Self> {
-        let upkeep = Upkeep::start(recorder.handle())?;
+        let upkeep = Upkeep::start(meter.clone(), recorder.handle())?;
         let (page, recorder) = (Arc::new(page), Arc::new(recorder));
         let exporter = Self { meter, page, recorder, server: None, _upkeep: upkeep };
         exporter.meter.attach(&exporter);

@@ -67,7 +67,9 @@ impl<'a> Text<'a> {
             match value {
                 Value::Counter(n) => self.line(name, "", &labels, n),
                 // NB: as Prometheus 3 and vLLM write it: `1.0`, not `1`.
-                Value::Gauge(value) => self.line(name, "", &labels, format_args!("{value:?}")),
+                Value::Gauge(value) | Value::FloatCounter(value) => {
+                    self.line(name, "", &labels, format_args!("{value:?}"));
+                }
                 Value::Histogram(reading) => self.histogram(name, &labels, reading),
             }
         }

@@ -1,4 +1,5 @@
-//! The thread that keeps samples of the user's own histograms from piling up.
+//! The thread that samples the sources, and keeps samples of the user's own histograms from piling
+//! up.
 
 use std::{
     io,
@@ -9,8 +10,13 @@ use std::{
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
-/// Between scrapes, every sample is kept until this has passed.
-const EVERY: Duration = Duration::from_secs(5);
+use crate::record::{Collect, Meter};
+
+/// How often the sources are sampled.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Between scrapes, every sample of the user's histograms is kept until so many rounds have passed.
+const UPKEEP_ROUNDS: u32 = 5;
 
 /// The running thread. Dropped, it stops.
 #[derive(Debug)]
@@ -21,11 +27,19 @@ pub(super) struct Upkeep {
 // === impl Upkeep ===
 
 impl Upkeep {
-    pub(super) fn start(recorder: PrometheusHandle) -> io::Result<Self> {
+    pub(super) fn start(meter: Meter, recorder: PrometheusHandle) -> io::Result<Self> {
         let (alive, dropped) = mpsc::channel::<()>();
         thread::Builder::new().name("infermeter-upkeep".to_owned()).spawn(move || {
-            while dropped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                recorder.run_upkeep();
+            let mut rounds = 0_u32;
+            loop {
+                meter.sample();
+                if dropped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+                rounds = rounds.wrapping_add(1);
+                if rounds % UPKEEP_ROUNDS == 0 {
+                    recorder.run_upkeep();
+                }
             }
         })?;
         Ok(Self { _alive: alive })

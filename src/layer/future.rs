@@ -16,7 +16,7 @@ use tower::Service;
 use super::Start;
 use crate::{
     outcome::{FailureReason, Outcome, Phase},
-    record::{Mark, Record, RequestObserver},
+    record::{Record, RequestObserver},
     stream::ObservedBody,
     wire::Wire,
 };
@@ -51,6 +51,8 @@ pub(super) struct Open {
     record: Option<Arc<Record>>,
     wire: Wire,
     start: Start,
+    /// Whether the request has started or waits is settled.
+    is_settled: bool,
     /// The service is being polled: still true in `drop`, it panicked.
     polling: bool,
 }
@@ -76,6 +78,7 @@ where
         open.polling = true;
         let polled = this.state.poll(cx, open);
         open.polling = false;
+        open.polled(polled.is_pending());
         Poll::Ready(match ready!(polled) {
             Ok(response) => Ok(open.respond(response)),
             Err(error) => {
@@ -102,7 +105,7 @@ where
     fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        open: &Open,
+        open: &mut Open,
     ) -> Poll<Result<S::Response, S::Error>> {
         loop {
             match self.as_mut().project() {
@@ -125,18 +128,35 @@ where
 
 impl Open {
     pub(super) const fn unmeasured() -> Self {
-        Self { record: None, wire: Wire::opaque(), start: Start::Call, polling: false }
+        let start = Start::Call;
+        Self { record: None, wire: Wire::opaque(), start, is_settled: true, polling: false }
     }
 
     pub(super) const fn measured(record: Arc<Record>, wire: Wire, start: Start) -> Self {
-        Self { record: Some(record), wire, start, polling: false }
+        Self { record: Some(record), wire, start, is_settled: false, polling: false }
     }
 
     /// The service is ready and about to be called.
     #[inline]
-    fn called(&self) {
+    fn called(&mut self) {
         if let (Start::Call, Some(record)) = (self.start, &self.record) {
-            record.mark(Mark::Started, Instant::now());
+            self.is_settled = false;
+            record.called(Instant::now());
+        }
+    }
+
+    /// The service was polled. After the first time, an admission inside has held the request back
+    /// or let it through.
+    #[inline]
+    fn polled(&mut self, is_pending: bool) {
+        if self.is_settled {
+            return;
+        }
+        let Some(record) = &self.record else { return };
+        record.settle_start();
+        if is_pending || self.start == Start::Reported {
+            record.waits();
+            self.is_settled = true;
         }
     }
 
@@ -159,11 +179,13 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.close(if self.polling {
-            Outcome::Failure(FailureReason::ServerError)
+        if self.polling {
+            // The service may not have come to the end of its first turn.
+            self.polled(false);
+            self.close(Outcome::Failure(FailureReason::ServerError));
         } else {
             // The record knows the phase.
-            Outcome::Aborted(Phase::Queue)
-        });
+            self.close(Outcome::Aborted(Phase::Queue));
+        }
     }
 }

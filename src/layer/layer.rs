@@ -35,10 +35,11 @@ pub(super) struct Config {
     pub(super) default_model: ModelId,
     pub(super) endpoints: Endpoints,
     pub(super) start: Start,
-    pub(super) model_from: Option<ModelFrom>,
+    pub(super) model_from: Option<LabelFrom>,
+    pub(super) tenant_from: Option<LabelFrom>,
 }
 
-pub(super) type ModelFrom = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+pub(super) type LabelFrom = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
 // === impl InferenceLayer ===
 
@@ -51,6 +52,7 @@ impl InferenceLayer {
             meter,
             start: Start::default(),
             model_from: None,
+            tenant_from: None,
         };
         Self { config: Arc::new(config) }
     }
@@ -90,6 +92,29 @@ impl InferenceLayer {
         self.with(|config| config.model_from = Some(Arc::new(model)))
     }
 
+    /// Counts requests and tokens by tenant too, in families of their own; who it is comes from the
+    /// request head, and `None` or an empty text means nobody: `none`.
+    ///
+    /// Nothing else that a client sends becomes a label, so take only what is trusted: a header
+    /// that your gateway sets, and strips where a client did. The label is bounded, see
+    /// [`MeterBuilder::max_tenants`](crate::record::MeterBuilder::max_tenants). A panic costs the
+    /// label only.
+    ///
+    /// ```
+    /// use infermeter::{InferenceLayer, Meter};
+    ///
+    /// let layer = InferenceLayer::new(Meter::new()).tenant_from(|head| {
+    ///     Some(head.headers.get("x-tenant")?.to_str().ok()?.to_owned())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn tenant_from(
+        self,
+        tenant: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.tenant_from = Some(Arc::new(tenant)))
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         // A clone that was made before keeps its own settings.
         change(Arc::make_mut(&mut self.config));
@@ -106,6 +131,13 @@ impl<S> Layer<S> for InferenceLayer {
 }
 
 // === impl Config ===
+
+impl Config {
+    /// Whether a request has to be asked for its labels.
+    pub(super) fn asks_requests(&self) -> bool {
+        self.model_from.is_some() || self.tenant_from.is_some()
+    }
+}
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,16 +13,22 @@ use tower::Service;
 use super::{
     ResponseBody, ResponseFuture,
     future::Open,
-    layer::{Config, ModelFrom},
+    layer::{Config, LabelFrom},
     path::full_path,
 };
-use crate::record::{ModelId, Record, RequestMeter};
+use crate::record::{ModelId, Record, RequestMeter, TenantId};
 
 /// Measures the requests of the service inside. See the [module docs](crate::layer).
 #[derive(Clone, Debug)]
 pub struct InferenceService<S> {
     inner: S,
     config: Arc<Config>,
+}
+
+/// What a request is counted under.
+struct Labels {
+    model: ModelId,
+    tenant: Option<TenantId>,
 }
 
 // === impl InferenceService ===
@@ -51,7 +57,9 @@ where
         let inner = self.inner.clone();
         let (method, headers) = (request.method(), request.headers());
         let path = full_path(&request);
-        let Some(measured) = self.config.endpoints.find(method, path, headers) else {
+        let Config { meter, endpoints, .. } = &*self.config;
+        let measured = endpoints.find(method, path, headers).filter(|_| !meter.is_disabled());
+        let Some(measured) = measured else {
             return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         };
         // NB: another layer of the same meter, on an outer router for instance, has it already.
@@ -59,12 +67,13 @@ where
         if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
             return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         }
-        let mut model = self.config.default_model;
-        if let Some(model_from) = &self.config.model_from {
-            (request, model) = self.model(model_from, request);
+        let mut labels = Labels { model: self.config.default_model, tenant: None };
+        if self.config.asks_requests() {
+            (request, labels) = self.labels(request);
         }
+        let Labels { model, tenant } = labels;
         let shared = Arc::clone(self.config.meter.shared());
-        let record = Record::open(shared, &measured.series, model);
+        let record = Record::open(shared, &measured.series, model, tenant);
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
         let open = Open::measured(record, measured.wire.clone(), self.config.start);
         ResponseFuture::new(inner, Some(request), open)
@@ -72,13 +81,15 @@ where
 }
 
 impl<S> InferenceService<S> {
-    /// The model label at arrival, by what the user says.
-    fn model<B>(&self, model_from: &ModelFrom, request: Request<B>) -> (Request<B>, ModelId) {
-        let Config { meter, default_model, .. } = &*self.config;
+    /// The labels at arrival, by what the user says.
+    fn labels<B>(&self, request: Request<B>) -> (Request<B>, Labels) {
+        let Config { meter, default_model, model_from, tenant_from, .. } = &*self.config;
         let (parts, body) = request.into_parts();
         // The panic hook has told of it.
-        let name = catch_unwind(AssertUnwindSafe(|| model_from(&parts))).ok().flatten();
-        let model = name.map_or(*default_model, |name| meter.model_id(&name));
-        (Request::from_parts(parts, body), model)
+        let ask = |from: &LabelFrom| catch_unwind(AssertUnwindSafe(|| from(&parts))).ok().flatten();
+        let model = model_from.as_ref().and_then(ask);
+        let model = model.map_or(*default_model, |name| meter.model_id(&name));
+        let tenant = tenant_from.as_ref().map(|from| meter.tenant_id(ask(from).as_deref()));
+        (Request::from_parts(parts, body), Labels { model, tenant })
     }
 }

@@ -85,7 +85,41 @@ const SECTIONS: &[Section] = &[
         title: "State",
         intro: "`phase` is `queue` until the request starts, `prefill` until its first token,\n\
                 then `decode`. `engine` is the data-parallel rank, `0` where there is one engine.",
-        families: &[&REQUESTS_IN_FLIGHT, &NUM_REQUESTS_WAITING, &NUM_REQUESTS_RUNNING],
+        families: &[
+            &REQUESTS_IN_FLIGHT,
+            &NUM_REQUESTS_WAITING,
+            &NUM_REQUESTS_RUNNING,
+            &RUNNING_LIMIT,
+            &QUEUE_OLDEST_AGE_SECONDS,
+            &LAST_TOKEN_AGE_SECONDS,
+            &GPU_CACHE_USAGE_RATIO,
+            &KV_CACHE_USAGE_PERC,
+            &NUM_BLOCKS_USED,
+            &NUM_BLOCKS_TOTAL,
+            &KV_TOKENS_HELD,
+            &CACHE_CONFIG_INFO,
+            &LORA_REQUESTS_INFO,
+            &NUM_PREEMPTIONS_TOTAL,
+            &PREFIX_CACHE_QUERIES_TOTAL,
+            &PREFIX_CACHE_HITS_TOTAL,
+            &SOURCE_UP,
+            &SOURCE_AGE_SECONDS,
+        ],
+        outro: STATE_OUTRO,
+    },
+    Section {
+        title: "Process",
+        intro: "Of the process that serves the model: in a server that wears the layer, its own.",
+        families: &[
+            &PROCESS_CPU_SECONDS_TOTAL,
+            &PROCESS_RESIDENT_MEMORY_BYTES,
+            &PROCESS_VIRTUAL_MEMORY_BYTES,
+            &PROCESS_MEMORY_LIMIT_BYTES,
+            &PROCESS_OPEN_FDS,
+            &PROCESS_MAX_FDS,
+            &PROCESS_THREADS,
+            &PROCESS_START_TIME_SECONDS,
+        ],
         outro: "",
     },
     Section {
@@ -100,8 +134,7 @@ const SECTIONS: &[Section] = &[
             &SERIES,
             &TOKEN_DRIFT_TOTAL,
         ],
-        outro: "`reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such\n\
-                responses pass through unchanged; only what their body would have told is missing.",
+        outro: SELF_OUTRO,
     },
 ];
 
@@ -113,7 +146,8 @@ const INTRO: &str = "\
 Names, kinds and labels are a contract: changing one is a breaking change.
 
 **Prefix.** Names are shown with the default prefix `vllm:`. `Naming::neutral()` makes it `llm_`,
-`Naming::prefix(\"x_\")` any other. Families named `infermeter_*` keep their name under any prefix.
+`Naming::prefix(\"x_\")` any other. Families named `infermeter_*` and `process_*` keep their name
+under any prefix.
 
 **Aliases.** Where vLLM has another name for the same quantity, the family is on the page under both
 names, with the same values. Aliases exist under `vllm:` only; `.without_aliases()` turns them off.
@@ -187,6 +221,25 @@ const TOKEN_SOURCES: &str = "\
 | `handle` | your handler |
 | `counted` | counting content events: an estimate |
 | `unknown` | nowhere: there is no count |";
+
+const STATE_OUTRO: &str = "\
+What an engine tells goes before what is seen from outside. Readings vanish when they cannot be had:
+when a source fails or its last sample is older than ten seconds, and when the engine's handle is
+dropped. Nothing is 0 because it could not be read.
+
+Blocks nearly all in use while `vllm:gpu_cache_usage_ratio` is lower is fragmentation; it is
+`1 - infermeter_kv_tokens_held / (vllm:num_blocks_used * block_size)`.
+
+`infermeter_last_token_age_seconds` may be a quarter of a second behind. Where answers are not
+streamed and the engine does not tell of its steps, tokens come when a request ends.";
+
+const SELF_OUTRO: &str = "\
+`reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such
+responses pass through unchanged; only what their body would have told is missing.
+
+`reason` of a dropped observation is `not_finite`, `negative`, `duplicate` (another source tells the
+same series; counted at each view) or `invalid` (labels or kind are not those of the family, or more
+is in use than there is).";
 
 const BUCKETS: &str = "
 ## Default buckets
@@ -287,7 +340,7 @@ mod tests {
                    `vllm:request_time_per_output_token_seconds` | histogram | `model_name` | \
                    seconds | Time from the first to the last token";
         assert!(page.contains(row), "{page}");
-        assert!(page.contains("| not yet; comes with the admission layer |"), "{page}");
+        assert!(page.contains("| not yet; comes with the proxy, which reads"), "{page}");
         assert!(page.contains("| `vllm:request_params_n` | 1 2 5 10 20 |"), "{page}");
     }
 }

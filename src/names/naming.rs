@@ -6,7 +6,8 @@ use super::Family;
 
 /// The prefix of the prefixed families, and whether aliases are published.
 ///
-/// The default is [`Naming::vllm`]. Families named `infermeter_*` keep their name under any naming.
+/// The default is [`Naming::vllm`]. Families named `infermeter_*` and `process_*` keep their
+/// name under any naming.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     prefix: Cow<'static, str>,

@@ -32,13 +32,22 @@ impl Closing<'_> {
         self.times(series);
     }
 
+    /// Prompt and generated tokens, as far as they were counted.
+    pub(super) fn used(&self) -> [u64; 2] {
+        let told = self.body.map(|body| body.usage).unwrap_or_default();
+        let prompt = self.state.said.prompt.or(told.prompt).unwrap_or(self.state.published_prompt);
+        let completion = self.generated.or(told.completion).unwrap_or(self.published);
+        [prompt, completion]
+    }
+
     fn tokens(&self, series: &ModelSeries) {
         let State { said, published_prompt, .. } = self.state;
         let told = self.body.map(|body| body.usage).unwrap_or_default();
         let prompt = said.prompt.or(told.prompt);
         let completion = self.generated.or(told.completion);
-        series.prompt.settle(*published_prompt, prompt.unwrap_or(*published_prompt));
-        series.generation.settle(self.published, completion.unwrap_or(self.published));
+        let [used_prompt, used_completion] = self.used();
+        series.prompt.settle(*published_prompt, used_prompt);
+        series.generation.settle(self.published, used_completion);
         series.cached.add(said.cached.or(told.cached).unwrap_or(0));
         series.reasoning.add(said.reasoning.or(told.reasoning).unwrap_or(0));
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::names::{Family, StaticLabel};
+use crate::names::{self, Family, StaticLabel};
 
 /// Yields, whenever it is asked, one consistent view of every family.
 ///
@@ -12,6 +12,10 @@ use crate::names::{Family, StaticLabel};
 pub trait Collect: Send + Sync + 'static {
     /// Takes a view. A family or a series that is absent in it is gone.
     fn collect(&self) -> Readings;
+
+    /// Samples every [`Source`](super::Source), which may take its time: call it now and then,
+    /// once a second for instance, from a thread that may wait. Never on the way of a scrape.
+    fn sample(&self) {}
 }
 
 /// Families in the order of the catalogue, each with its series.
@@ -35,7 +39,7 @@ pub struct FamilyReadings {
 }
 
 /// One series.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Series {
     /// A value for each of [`Family`]'s `labels`.
@@ -50,6 +54,8 @@ pub struct Series {
 pub enum Value {
     /// A whole number that only grows.
     Counter(u64),
+    /// A number that only grows.
+    FloatCounter(f64),
     /// A number that goes up and down.
     Gauge(f64),
     /// Counts by bucket.
@@ -82,6 +88,15 @@ impl Readings {
             Some(readings) => readings.series.push(series),
             None => self.families.push(FamilyReadings { family, series: vec![series] }),
         }
+    }
+
+    /// Puts the families into the order of the page.
+    pub(super) fn in_page_order(mut self) -> Self {
+        let place = |family: &Family| {
+            names::CATALOGUE.iter().position(|known| std::ptr::eq(*known, family))
+        };
+        self.families.sort_by_cached_key(|readings| place(readings.family));
+        self
     }
 
     /// The series of a family.

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::model::ModelId;
+use super::{model::ModelId, tenant::TenantId};
 use crate::outcome::{Outcome, Phase, TokenSource};
 
 /// Everything that the end of a request is counted by.
@@ -28,6 +28,8 @@ pub(super) struct End {
     pub(super) code: Option<u16>,
     /// Where the token count came from, for a 2xx head.
     pub(super) source: Option<TokenSource>,
+    /// Whom it belongs to, where that is asked for.
+    pub(super) tenant: Option<TenantId>,
 }
 
 #[derive(Debug, Default)]

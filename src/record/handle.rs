@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     meter::Shared,
-    request::{Count, Mark, Record},
+    request::{Count, Record},
+    steps::Mark,
 };
 use crate::outcome::{FailureReason, FinishReason};
 
@@ -69,10 +70,10 @@ impl RequestMeter {
     /// [`MeterBuilder::max_models`](super::MeterBuilder::max_models). Ignored after the first
     /// token, and once generated tokens were told: what is counted is not moved.
     ///
-    /// For the same reason say it before [`started`](Self::started): a queue time that was taken
-    /// stays where it is. (With `Start::Call` it is taken before the service is called; there use
-    /// [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).) In flight, the request
-    /// stays under the name that was known at arrival.
+    /// For the same reason say it before [`started`](Self::started), or with `Start::Call` before
+    /// the service waits for anything: a queue time that was taken stays where it is. In flight,
+    /// the request stays under the name that was known at arrival, see
+    /// [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).
     pub fn model(&self, name: &str) {
         self.with(|record| record.rename(name));
     }
@@ -114,6 +115,16 @@ impl RequestMeter {
     /// The request has failed, whatever the status of its response says.
     pub fn fail(&self, reason: FailureReason) {
         self.with(|record| record.fail(reason));
+    }
+
+    /// Admission holds the request back; says whether it has to mark the start then.
+    pub(crate) fn hold_back(&self) -> bool {
+        self.0.as_ref().is_some_and(|record| record.hold_back())
+    }
+
+    /// Admission lets the request in.
+    pub(crate) fn admitted(&self) {
+        self.with(Record::admitted);
     }
 
     /// Whether the request is being measured by this meter already.

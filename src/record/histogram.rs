@@ -114,8 +114,12 @@ impl LocalHistogram {
         self.sum += gap;
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sum == 0 && self.counts.iter().all(|count| *count == 0)
+    }
+
     pub(super) fn flush(&mut self, shared: &Histogram) {
-        if self.sum == 0 && self.counts.iter().all(|count| *count == 0) {
+        if self.is_empty() {
             return;
         }
         for (local, shared) in self.counts.iter_mut().zip(&shared.counts) {

@@ -1,32 +1,29 @@
-//! The meter: an instance that holds every number, and how it is set up.
+//! The meter: an instance that holds every number.
 
-use std::{
-    collections::HashMap,
-    error, fmt,
-    sync::{
-        Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, OnceLock, PoisonError, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use tokio::time::Instant;
+
 use super::{
-    Exporter,
+    Exporter, MeterBuilder,
     collect::{Collect, Readings},
     ends::Ends,
     model::{ModelId, Models},
     series::{Endpoint, Shapes},
+    source::{Source, SourceStatus, Sources, Told},
+    tenant::{TenantId, Tenants},
     view,
 };
 use crate::{
-    names::{self, Buckets, BucketsError, Family, Kind, LabelError, StaticLabel},
-    outcome::Unread,
+    names::StaticLabel,
+    outcome::{Dropped, Unread},
 };
 
 /// The label of requests that no model name is known for.
 const DEFAULT_MODEL: &str = "default";
-
-/// How many model labels are told apart unless [`MeterBuilder::max_models`] says otherwise.
-const MAX_MODELS: u16 = 64;
 
 /// Holds what is measured.
 ///
@@ -38,31 +35,6 @@ pub struct Meter {
     model: Option<ModelId>,
 }
 
-/// Sets up a [`Meter`]: buckets, static labels, caps.
-#[derive(Clone, Debug)]
-pub struct MeterBuilder {
-    labels: Vec<StaticLabel>,
-    buckets: HashMap<&'static str, Buckets>,
-    max_models: u16,
-    error: Option<MeterError>,
-}
-
-/// A meter that cannot be; the message says what is wrong and what is allowed.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum MeterError {
-    /// A static label that cannot be used.
-    Label(LabelError),
-    /// The same static label twice.
-    LabelTwice(String),
-    /// Buckets that cannot be used, and for which family.
-    Buckets(&'static str, BucketsError),
-    /// Buckets for a family that is no histogram.
-    NotAHistogram(&'static str),
-    /// A number of models that cannot be.
-    MaxModels(u16),
-}
-
 /// What all clones of a meter share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -71,7 +43,12 @@ pub(crate) struct Shared {
     pub(super) ends: Ends,
     pub(super) unread: [AtomicU64; Unread::ALL.len()],
     pub(super) labels: Arc<[StaticLabel]>,
+    pub(super) tenants: Tenants,
+    pub(super) sources: Sources,
+    /// Whether admission is on.
+    pub(super) has_admission: AtomicBool,
     default_model: OnceLock<ModelId>,
+    is_disabled: bool,
 }
 
 // === impl Meter ===
@@ -91,6 +68,19 @@ impl Meter {
     /// Sets one up.
     pub fn builder() -> MeterBuilder {
         MeterBuilder::default()
+    }
+
+    /// A meter that measures nothing, for a service whose metrics are off: layers pass every
+    /// request by, handles do nothing, sources are never sampled, a view of it is empty.
+    pub fn disabled() -> Self {
+        let models = Models::new(0, Shapes::default());
+        let mut shared = Shared::new(models, Tenants::new(0), Vec::new());
+        shared.is_disabled = true;
+        Self::of(shared)
+    }
+
+    pub(super) fn of(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), model: None }
     }
 
     /// The same numbers, with `name` as the model label of requests that say nothing else: the
@@ -118,6 +108,83 @@ impl Meter {
     /// The labels on every series.
     pub fn labels(&self) -> &[StaticLabel] {
         &self.shared.labels
+    }
+
+    /// Has a source sampled from here on, by the thread of the exporter. A source of the same
+    /// name makes room for it.
+    ///
+    /// `name` is the label of `infermeter_source_up` and `infermeter_source_age_seconds`: a fixed
+    /// word, never what a client sent.
+    ///
+    /// ```
+    /// use infermeter::{Meter, names, record::{Collect, Readings, Value}};
+    ///
+    /// let meter = Meter::new().model("tiny-words");
+    /// meter.watch("scheduler", |out: &mut Readings| {
+    ///     let waiting = 3.0; // asked of the scheduler
+    ///     let labels = ["tiny-words".into(), "0".into()];
+    ///     out.push(&names::NUM_REQUESTS_WAITING, labels, Value::Gauge(waiting));
+    ///     Ok(())
+    /// });
+    /// meter.sample(); // an exporter does it
+    /// assert_eq!(meter.sources()[0].up, Some(true));
+    /// ```
+    pub fn watch(&self, name: &str, source: impl Source) {
+        if !self.is_disabled() {
+            self.shared.sources.watch(name, source);
+        }
+    }
+
+    /// How each source does.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.shared.sources.status()
+    }
+
+    /// Whether it measures nothing.
+    pub fn is_disabled(&self) -> bool {
+        self.shared.is_disabled
+    }
+
+    /// Somebody who tells, read with every view: one who does already, or a new one.
+    pub(crate) fn told_by<T: Told>(
+        &self,
+        is_it: impl Fn(&T) -> bool,
+        new: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        self.shared.sources.told_by(is_it, new)
+    }
+
+    /// A reading cannot be published.
+    pub(crate) fn dropped(&self, reason: Dropped) {
+        self.shared.sources.dropped(reason);
+    }
+
+    /// An engine has gone one step further.
+    pub(crate) fn iteration(&self, model: ModelId, tokens: u64) {
+        if let Some(series) = self.shared.models.get(model) {
+            series.iteration.record(tokens);
+            if tokens > 0 {
+                series.pulse.sign(Instant::now());
+            }
+        }
+    }
+
+    /// Admission is on, and lets so many run.
+    pub(crate) fn admits(&self, limit: u64) {
+        self.shared.has_admission.store(true, Relaxed);
+        if let Some(series) = self.shared.models.get(self.default_model()) {
+            series.running_limit.store(limit, Relaxed);
+        }
+    }
+
+    /// The place of a tenant, within the cap.
+    pub(crate) fn tenant_id(&self, name: Option<&str>) -> TenantId {
+        self.shared.tenants.id(name)
+    }
+
+    pub(crate) fn model_label(&self, model: ModelId) -> Arc<str> {
+        let series = self.shared.models.get(model);
+        series.map_or_else(|| DEFAULT_MODEL.into(), |series| Arc::clone(&series.label))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -150,140 +217,32 @@ impl Meter {
 
 impl Collect for Meter {
     fn collect(&self) -> Readings {
-        view::take(&self.shared)
+        if self.is_disabled() { Readings::default() } else { view::take(&self.shared) }
+    }
+
+    fn sample(&self) {
+        self.shared.sources.sample();
     }
 }
-
-// === impl MeterBuilder ===
-
-impl Default for MeterBuilder {
-    fn default() -> Self {
-        Self { labels: Vec::new(), buckets: HashMap::new(), max_models: MAX_MODELS, error: None }
-    }
-}
-
-impl MeterBuilder {
-    /// Puts a label on every series. [`StaticLabel::new`] says which names are refused.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        match StaticLabel::new(key, value) {
-            Ok(label) if self.labels.iter().any(|known| known.key() == label.key()) => {
-                self.fail(MeterError::LabelTwice(label.key().to_owned()))
-            }
-            Ok(label) => {
-                self.labels.push(label);
-                self
-            }
-            Err(error) => self.fail(MeterError::Label(error)),
-        }
-    }
-
-    /// Sets the buckets of a histogram family, such as
-    /// [`names::TIME_IN_QUEUE_SECONDS`](crate::names::TIME_IN_QUEUE_SECONDS).
-    #[must_use]
-    pub fn buckets(
-        mut self,
-        family: &'static Family,
-        bounds: impl IntoIterator<Item = f64>,
-    ) -> Self {
-        if family.kind != Kind::Histogram {
-            return self.fail(MeterError::NotAHistogram(family.name));
-        }
-        match Buckets::new(bounds) {
-            Ok(buckets) => {
-                self.buckets.insert(family.name, buckets);
-                self
-            }
-            Err(error) => self.fail(MeterError::Buckets(family.name, error)),
-        }
-    }
-
-    /// Sets how long a context may be, which is where the buckets of token counts end.
-    ///
-    /// Default: 131072. Buckets that are set for a family stay.
-    #[must_use]
-    pub fn context_length(mut self, tokens: u64) -> Self {
-        for family in [
-            &names::REQUEST_PROMPT_TOKENS,
-            &names::REQUEST_GENERATION_TOKENS,
-            &names::REQUEST_MAX_NUM_GENERATION_TOKENS,
-            &names::REQUEST_PARAMS_MAX_TOKENS,
-        ] {
-            self.buckets.entry(family.name).or_insert_with(|| Buckets::tokens(tokens));
-        }
-        self
-    }
-
-    /// How many model labels are told apart; those beyond are `other` and counted in
-    /// `infermeter_label_overflow_total`. Default: 64.
-    #[must_use]
-    pub fn max_models(mut self, max: u16) -> Self {
-        // One place is kept for `other`.
-        if max == 0 || max == u16::MAX {
-            return self.fail(MeterError::MaxModels(max));
-        }
-        self.max_models = max;
-        self
-    }
-
-    /// Makes the meter.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that could not be used.
-    pub fn build(self) -> Result<Meter, MeterError> {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok(self.meter()),
-        }
-    }
-
-    fn meter(self) -> Meter {
-        let Self { labels, buckets, max_models, error: _ } = self;
-        let shared = Shared {
-            models: Models::new(max_models, Shapes::new(&buckets)),
-            endpoints: RwLock::default(),
-            ends: Ends::default(),
-            unread: Default::default(),
-            labels: labels.into(),
-            default_model: OnceLock::new(),
-        };
-        Meter { shared: Arc::new(shared), model: None }
-    }
-
-    fn fail(mut self, error: MeterError) -> Self {
-        self.error.get_or_insert(error);
-        self
-    }
-}
-
-// === impl MeterError ===
-
-impl fmt::Display for MeterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Label(error) => error.fmt(f),
-            Self::LabelTwice(key) => {
-                write!(f, "the static label {key:?} is given twice; allowed is once")
-            }
-            Self::Buckets(family, error) => write!(f, "buckets of {family}: {error}"),
-            Self::MaxModels(max) => {
-                write!(f, "max_models is {max}; allowed are 1 to {}", u16::MAX - 1)
-            }
-            Self::NotAHistogram(family) => write!(
-                f,
-                "{family} has no buckets to set; allowed are the histogram families of \
-                 infermeter::names"
-            ),
-        }
-    }
-}
-
-impl error::Error for MeterError {}
 
 // === impl Shared ===
 
 impl Shared {
+    pub(super) fn new(models: Models, tenants: Tenants, labels: Vec<StaticLabel>) -> Self {
+        Self {
+            models,
+            endpoints: RwLock::default(),
+            ends: Ends::default(),
+            unread: Default::default(),
+            labels: labels.into(),
+            tenants,
+            sources: Sources::default(),
+            has_admission: AtomicBool::new(false),
+            default_model: OnceLock::new(),
+            is_disabled: false,
+        }
+    }
+
     pub(super) fn unread(&self, reason: Unread) {
         self.unread[reason as usize].fetch_add(1, Relaxed);
     }

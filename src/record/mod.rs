@@ -3,8 +3,10 @@
 //! A [`Meter`] holds every number. The layer opens a record in it for each measured request and
 //! closes it exactly once; [`RequestMeter`] lets the service add what only it knows. [`Collect`]
 //! yields one consistent view, which an [`Exporter`] publishes: at every moment
-//! `received = success + failure + aborted + in flight`.
+//! `received = success + failure + aborted + in flight`. What is beside the flow of requests comes
+//! from a [`Source`] that is sampled, or from an [`Engine`](crate::engine::Engine) that tells.
 
+mod builder;
 mod closing;
 mod collect;
 mod ends;
@@ -14,21 +16,26 @@ mod histogram;
 mod meter;
 mod model;
 mod observer;
+mod pulse;
 mod request;
 mod series;
 mod settled;
+mod source;
+mod steps;
 mod tally;
+mod tenant;
 mod view;
 
 pub use self::{
+    builder::{MeterBuilder, MeterError},
     collect::{Collect, FamilyReadings, HistogramReading, Readings, Series, Value},
     exporter::Exporter,
     handle::RequestMeter,
-    meter::{Meter, MeterBuilder, MeterError},
+    meter::Meter,
     observer::RequestObserver,
+    source::{Source, SourceError, SourceStatus},
 };
 pub(crate) use self::{
-    model::ModelId,
-    request::{Mark, Record},
-    series::Endpoint as EndpointSeries,
+    model::ModelId, request::Record, series::Endpoint as EndpointSeries, source::Told,
+    tenant::TenantId,
 };

@@ -11,7 +11,10 @@ use std::{
 use super::series::{ModelSeries, Shapes};
 
 /// The label of values beyond the cap.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
+
+/// How many bytes a label value that comes from a request may have; a longer one is [`OTHER`].
+pub(super) const LONGEST_LABEL: usize = 256;
 
 /// Place of a model in the table.
 pub(crate) type ModelId = u16;
@@ -48,7 +51,7 @@ impl Models {
         // NB: `other` takes no place from the named ones, so it is not in the map.
         let is_full = ids.len() == usize::from(self.other());
         drop(ids);
-        if label == OTHER || is_full {
+        if label == OTHER || is_full || label.len() > LONGEST_LABEL {
             return self.overflown(label);
         }
         let mut ids = self.ids.write().unwrap_or_else(PoisonError::into_inner);
@@ -115,5 +118,14 @@ mod tests {
         let models = Models::new(1, Shapes::default());
         assert_eq!(models.id("other"), 1);
         assert_eq!(models.id("a"), 0);
+    }
+
+    #[test]
+    fn a_label_that_is_too_long_is_other() {
+        let models = Models::new(1, Shapes::default());
+        let long = "x".repeat(LONGEST_LABEL + 1);
+        assert_eq!(models.id(&long), 1);
+        assert_eq!(models.id(&long[1..]), 0);
+        assert_eq!(models.overflow(), 1);
     }
 }

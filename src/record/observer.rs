@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    histogram::LocalHistogram,
-    request::{Mark, Record},
-};
+use super::{histogram::LocalHistogram, request::Record, steps::Mark};
 use crate::{
     stream::{Observer, Summary},
     wire::Usage,
@@ -33,9 +30,12 @@ impl RequestObserver {
         Self { record, itl: LocalHistogram::default(), flush_at }
     }
 
-    fn flush_gaps(&mut self) {
+    /// Says whether there were any.
+    fn flush_gaps(&mut self) -> bool {
         let Self { record, itl, flush_at: _ } = self;
+        let are_any = !itl.is_empty();
         record.series(|series| itl.flush(&series.itl));
+        are_any
     }
 }
 
@@ -55,7 +55,9 @@ impl Observer for RequestObserver {
         if now >= self.flush_at {
             self.flush_at = now + FLUSH_EVERY;
             self.record.publish_so_far(so_far());
-            self.flush_gaps();
+            if self.flush_gaps() {
+                self.record.sign(now);
+            }
         }
     }
 

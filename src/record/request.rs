@@ -20,6 +20,7 @@ use super::{
     meter::Shared,
     model::ModelId,
     series::{Endpoint, ModelSeries},
+    tenant::TenantId,
 };
 use crate::{
     outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
@@ -30,14 +31,15 @@ use crate::{
 /// One request. Shared by the layer, its body, and the service's `RequestMeter`.
 #[derive(Debug)]
 pub(crate) struct Record {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Place among the meter's endpoints.
     endpoint: u16,
-    arrival: Instant,
-    arrived_as: ModelId,
+    pub(super) arrival: Instant,
+    pub(super) arrived_as: ModelId,
+    tenant: Option<TenantId>,
     /// Changed under the lock of `state` only, and never once `is_named`.
     model: AtomicU16,
-    is_named: AtomicBool,
+    pub(super) is_named: AtomicBool,
     state: Mutex<State>,
     /// Generated tokens that the counter has got already; [`CLOSED`] after the end.
     published: AtomicU64,
@@ -45,6 +47,9 @@ pub(crate) struct Record {
     added: AtomicU64,
     /// When the service last told of some, in nanoseconds after arrival.
     last_told: AtomicU64,
+    /// When the service was called, in nanoseconds after arrival and one more; 0 where that is no
+    /// start. It becomes one unless the request is held back first.
+    pub(super) called: AtomicU64,
 }
 
 /// What changes a few times in a request.
@@ -58,6 +63,8 @@ pub(super) struct State {
     /// Prompt tokens that the counter has got already.
     pub(super) published_prompt: u64,
     pub(super) is_closed: bool,
+    /// It is listed among those that wait.
+    pub(super) is_listed: bool,
 }
 
 /// What the service itself has said.
@@ -69,13 +76,6 @@ pub(super) struct Said {
     pub(super) reasoning: Option<u64>,
     pub(super) finish: Option<FinishReason>,
     pub(super) failure: Option<FailureReason>,
-}
-
-/// A step that a request takes once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mark {
-    Started,
-    FirstToken,
 }
 
 /// A count that the service says once.
@@ -91,13 +91,19 @@ const CLOSED: u64 = u64::MAX;
 // === impl Record ===
 
 impl Record {
-    pub(crate) fn open(shared: Arc<Shared>, endpoint: &Endpoint, model: ModelId) -> Arc<Self> {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        endpoint: &Endpoint,
+        model: ModelId,
+        tenant: Option<TenantId>,
+    ) -> Arc<Self> {
         endpoint.received(model);
         Arc::new(Self {
             shared,
             endpoint: endpoint.id,
             arrival: Instant::now(),
             arrived_as: model,
+            tenant,
             model: AtomicU16::new(model),
             is_named: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -107,43 +113,17 @@ impl Record {
                 said: Said::default(),
                 published_prompt: 0,
                 is_closed: false,
+                is_listed: false,
             }),
             published: AtomicU64::new(0),
             added: AtomicU64::new(0),
             last_told: AtomicU64::new(0),
+            called: AtomicU64::new(0),
         })
     }
 
     pub(super) const fn arrival(&self) -> Instant {
         self.arrival
-    }
-
-    /// Takes a step, unless it was taken before: a start never moves back.
-    pub(crate) fn mark(&self, mark: Mark, at: Instant) {
-        let mut state = self.state();
-        if state.is_closed {
-            return;
-        }
-        let at = at.duration_since(self.arrival);
-        // NB: counted under the lock, so that no end can be counted in between: in flight would
-        // be negative for a moment.
-        if state.phase == Phase::Queue {
-            state.phase = Phase::Prefill;
-            state.started = Some(at);
-            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-                arrived_as.started.happened();
-            }
-            self.series(|series| series.queue.time(at));
-        }
-        if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
-            state.phase = Phase::Decode;
-            state.first_token = Some(at);
-            self.name_for_good(&mut state);
-            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-                arrived_as.first_token.happened();
-            }
-            self.series(|series| series.ttft.time(at));
-        }
     }
 
     /// Changes the model label, until something was counted that cannot be moved.
@@ -155,7 +135,7 @@ impl Record {
     }
 
     /// From here on tokens are counted, so the label stays.
-    fn name_for_good(&self, state: &mut State) {
+    pub(super) fn name_for_good(&self, state: &mut State) {
         if state.is_closed {
             return;
         }
@@ -284,6 +264,16 @@ impl Record {
             arrival: self.arrival,
         };
         self.series(|series| closing.record(series));
+        if let Some(tenant) = self.tenant {
+            let [prompt, generation] = closing.used();
+            self.shared.tenants.used(self.model.load(Relaxed), tenant, prompt, generation);
+        }
+        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+            match state.phase {
+                Phase::Queue => self.waits_no_longer(&mut state, arrived_as),
+                Phase::Prefill | Phase::Decode => arrived_as.pulse.stops(),
+            }
+        }
         if let Some(reason) = body.and_then(|body| body.unread) {
             if is_2xx && generated.is_none() && state.said.prompt.is_none() {
                 self.shared.unread(reason);
@@ -298,6 +288,7 @@ impl Record {
             phase: state.phase,
             code: status.map(|status| status.as_u16()),
             source: is_2xx.then_some(source),
+            tenant: self.tenant,
         });
     }
 
@@ -307,7 +298,9 @@ impl Record {
     }
 
     fn told_now(&self) {
-        self.last_told.fetch_max(nanos(self.arrival.elapsed()), Relaxed);
+        let now = Instant::now();
+        self.last_told.fetch_max(nanos(now.duration_since(self.arrival)), Relaxed);
+        self.sign(now);
     }
 
     fn last_told(&self) -> Option<Duration> {
@@ -315,7 +308,7 @@ impl Record {
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

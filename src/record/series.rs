@@ -11,6 +11,7 @@ use std::{
 use super::{
     histogram::{Histogram, Shape},
     model::ModelId,
+    pulse::Pulse,
     settled::Settled,
 };
 use crate::{
@@ -43,6 +44,11 @@ pub(super) struct ModelSeries {
     pub(super) prompt_size: Histogram,
     pub(super) generation_size: Histogram,
     pub(super) longest_size: Histogram,
+    pub(super) admission: Histogram,
+    pub(super) iteration: Histogram,
+    pub(super) pulse: Pulse,
+    /// How many requests admission lets run; 0 where there is none.
+    pub(super) running_limit: AtomicU64,
 }
 
 /// What is counted under one endpoint label.
@@ -90,6 +96,10 @@ impl ModelSeries {
             prompt_size: histogram(&names::REQUEST_PROMPT_TOKENS),
             generation_size: histogram(&names::REQUEST_GENERATION_TOKENS),
             longest_size: histogram(&names::REQUEST_MAX_NUM_GENERATION_TOKENS),
+            admission: histogram(&names::ADMISSION_WAIT_SECONDS),
+            iteration: histogram(&names::ITERATION_TOKENS_TOTAL),
+            pulse: Pulse::new(),
+            running_limit: AtomicU64::new(0),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     meter::Shared,
     model::ModelId,
     series::{Endpoint, ModelSeries},
+    tenant::TenantId,
 };
 use crate::outcome::{Outcome, Phase, TokenSource};
 
@@ -92,6 +93,22 @@ impl Tally {
             *details.entry(detail).or_insert(0) += n;
         }
         details
+    }
+
+    /// Requests that ended under a model, by tenant: successes, failures, aborted ones.
+    pub(super) fn tenants(&self, model: ModelId) -> BTreeMap<TenantId, [u64; 3]> {
+        let mut tenants = BTreeMap::new();
+        for (end, n) in &self.ends[usize::from(model)] {
+            let outcome = match end.outcome {
+                Outcome::Success(_) => 0,
+                Outcome::Failure(_) => 1,
+                Outcome::Aborted(_) => 2,
+            };
+            if let Some(tenant) = end.tenant {
+                tenants.entry(tenant).or_insert([0; 3])[outcome] += n;
+            }
+        }
+        tenants
     }
 
     pub(super) fn failed(&self, model: ModelId) -> u64 {

@@ -3,22 +3,24 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
-    collect::{Readings, Value},
+    collect::{FamilyReadings, Readings, Series, Value},
     histogram::Histogram,
     meter::Shared,
     model::ModelId,
     series::ModelSeries,
+    source::SourceStatus,
     tally::Tally,
 };
 use crate::{
     names::{self, Family, label},
-    outcome::{FinishReason, Outcome, Phase, TokenSource, Unread},
+    outcome::{Dropped, FinishReason, Outcome, Phase, TokenSource, Unread},
 };
 
 /// The engine of a server that has one.
 const ONLY_ENGINE: &str = "0";
 
 pub(super) fn take(shared: &Shared) -> Readings {
+    let told = shared.sources.read();
     let tally = Tally::read(shared);
     // NB: after the tally, so that no model is missing that a request in it arrived under.
     let models: Vec<(ModelId, &ModelSeries)> = shared.models.iter().collect();
@@ -28,12 +30,15 @@ pub(super) fn take(shared: &Shared) -> Readings {
     view.requests(&tally);
     view.tokens();
     view.latency();
-    view.state(&tally);
+    view.state(&tally, &told);
     view.details(&tally);
-    view.durations();
+    view.tenants(shared, &tally);
+    view.durations(shared);
     view.in_flight(&tally);
+    view.pulse();
+    view.sources(shared, told);
     view.own(shared);
-    view.readings
+    view.readings.in_page_order()
 }
 
 struct View<'a> {
@@ -75,16 +80,85 @@ impl View<'_> {
         self.histogram(&names::REQUEST_PROMPT_TOKENS, |series| &series.prompt_size);
         self.histogram(&names::REQUEST_GENERATION_TOKENS, |series| &series.generation_size);
         self.histogram(&names::REQUEST_MAX_NUM_GENERATION_TOKENS, |series| &series.longest_size);
+        for (_, series) in &self.models {
+            let steps = series.iteration.read();
+            if steps.count() > 0 {
+                let labels = [Arc::clone(&series.label)];
+                let value = Value::Histogram(steps);
+                self.readings.push(&names::ITERATION_TOKENS_TOTAL, labels, value);
+            }
+        }
     }
 
-    fn state(&mut self, tally: &Tally) {
+    /// What is seen from outside, of models whose engines do not tell themselves.
+    fn state(&mut self, tally: &Tally, told: &Readings) {
+        self.unless_told(told, &names::NUM_REQUESTS_WAITING, |id, _| {
+            Some(gauge(tally.in_flight(id, Phase::Queue)))
+        });
+        self.unless_told(told, &names::NUM_REQUESTS_RUNNING, |id, _| {
+            Some(gauge(tally.in_flight(id, Phase::Prefill) + tally.in_flight(id, Phase::Decode)))
+        });
+        self.unless_told(told, &names::RUNNING_LIMIT, |_, series| {
+            let limit = series.running_limit.load(Relaxed);
+            (limit > 0).then(|| gauge(limit))
+        });
+    }
+
+    fn pulse(&mut self) {
         let engine = Some(ONLY_ENGINE);
-        self.each(&names::NUM_REQUESTS_WAITING, engine, |id, _| {
-            gauge(tally.in_flight(id, Phase::Queue))
+        self.each(&names::QUEUE_OLDEST_AGE_SECONDS, engine, |_, series| {
+            Value::Gauge(series.pulse.oldest_age().as_secs_f64())
         });
-        self.each(&names::NUM_REQUESTS_RUNNING, engine, |id, _| {
-            gauge(tally.in_flight(id, Phase::Prefill) + tally.in_flight(id, Phase::Decode))
-        });
+        for (_, series) in &self.models {
+            if let Some(age) = series.pulse.last_sign_age() {
+                let labels = [Arc::clone(&series.label), ONLY_ENGINE.into()];
+                let age = Value::Gauge(age.as_secs_f64());
+                self.readings.push(&names::LAST_TOKEN_AGE_SECONDS, labels, age);
+            }
+        }
+    }
+
+    /// What others have told, and how they do.
+    fn sources(&mut self, shared: &Shared, told: Readings) {
+        for FamilyReadings { family, series } in told.families {
+            for Series { labels, value } in series {
+                let is_known = |known: &Series| known.labels == labels;
+                if self.readings.series(family).iter().any(is_known) {
+                    shared.sources.dropped(Dropped::Duplicate);
+                } else {
+                    self.readings.push(family, labels, value);
+                }
+            }
+        }
+        for SourceStatus { name, up, age, .. } in shared.sources.status() {
+            if let Some(up) = up {
+                let up = Value::Gauge(f64::from(u8::from(up)));
+                self.readings.push(&names::SOURCE_UP, [Arc::clone(&name)], up);
+            }
+            if let Some(age) = age {
+                let age = Value::Gauge(age.as_secs_f64());
+                self.readings.push(&names::SOURCE_AGE_SECONDS, [name], age);
+            }
+        }
+    }
+
+    fn tenants(&mut self, shared: &Shared, tally: &Tally) {
+        for (id, series) in &self.models {
+            for (tenant, by_outcome) in tally.tenants(*id) {
+                let label = shared.tenants.label(tenant);
+                let labels =
+                    |last: &str| [Arc::clone(&series.label), Arc::clone(&label), last.into()];
+                for (outcome, n) in ["success", "failure", "aborted"].into_iter().zip(by_outcome) {
+                    let value = Value::Counter(n);
+                    self.readings.push(&names::TENANT_REQUESTS_TOTAL, labels(outcome), value);
+                }
+                let tokens = shared.tenants.tokens(*id, tenant);
+                for (kind, n) in ["prompt", "generation"].into_iter().zip(tokens) {
+                    let value = Value::Counter(n);
+                    self.readings.push(&names::TENANT_TOKENS_TOTAL, labels(kind), value);
+                }
+            }
+        }
     }
 
     fn details(&mut self, tally: &Tally) {
@@ -107,7 +181,10 @@ impl View<'_> {
         }
     }
 
-    fn durations(&mut self) {
+    fn durations(&mut self, shared: &Shared) {
+        if shared.has_admission.load(Relaxed) {
+            self.histogram(&names::ADMISSION_WAIT_SECONDS, |series| &series.admission);
+        }
         type Pick = fn(&ModelSeries) -> &Histogram;
         let outcomes: [(&str, Pick); 3] = [
             ("success", |series| &series.success_duration),
@@ -134,12 +211,22 @@ impl View<'_> {
             [env!("CARGO_PKG_VERSION"), env!("INFERMETER_RUSTC"), env!("INFERMETER_FEATURES")];
         self.readings.push(&names::BUILD_INFO, build.map(Arc::from), Value::Gauge(1.0));
 
-        let overflow = Value::Counter(shared.models.overflow());
-        let labels = [Arc::from(label::MODEL_NAME)];
-        self.readings.push(&names::LABEL_OVERFLOW_TOTAL, labels, overflow);
+        let overflow = [
+            (label::MODEL_NAME, shared.models.overflow()),
+            (label::TENANT, shared.tenants.overflow()),
+        ];
+        for (label, n) in overflow {
+            let value = Value::Counter(n);
+            self.readings.push(&names::LABEL_OVERFLOW_TOTAL, [Arc::from(label)], value);
+        }
         for (reason, n) in Unread::ALL.iter().zip(&shared.unread) {
             let value = Value::Counter(n.load(Relaxed));
             self.readings.push(&names::UNREAD_BODIES_TOTAL, [reason.label().into()], value);
+        }
+        for reason in Dropped::ALL {
+            let value = Value::Counter(shared.sources.dropped_so_far(*reason));
+            let labels = [reason.label().into()];
+            self.readings.push(&names::OBSERVATIONS_DROPPED_TOTAL, labels, value);
         }
     }
 
@@ -149,6 +236,25 @@ impl View<'_> {
 
     fn histogram(&mut self, family: &'static Family, pick: fn(&ModelSeries) -> &Histogram) {
         self.each(family, None, |_, series| Value::Histogram(pick(series).read()));
+    }
+
+    /// A series for each model whose engines do not tell it themselves.
+    fn unless_told(
+        &mut self,
+        told: &Readings,
+        family: &'static Family,
+        value: impl Fn(ModelId, &ModelSeries) -> Option<Value>,
+    ) {
+        for (id, series) in &self.models {
+            let is_told = |told: &Series| told.labels.first() == Some(&series.label);
+            if told.series(family).iter().any(is_told) {
+                continue;
+            }
+            if let Some(value) = value(*id, series) {
+                let labels = [Arc::clone(&series.label), ONLY_ENGINE.into()];
+                self.readings.push(family, labels, value);
+            }
+        }
     }
 
     /// A series for each model, with its name and at most one more label.

@@ -57,8 +57,20 @@ fn a_prompt_that_is_told_before_a_rename_goes_to_the_new_label() {
 }
 
 #[test]
-fn a_queue_time_that_was_taken_before_a_rename_stays() {
+fn a_queue_time_goes_along_with_a_rename_before_the_first_wait() {
     let meter = say(Start::Call, |handle| {
+        handle.prompt_tokens(10);
+        handle.model("b");
+        handle.generated_tokens(1);
+    });
+    assert_eq!(under(&meter, "a"), [0, 0, 0, 0]);
+    assert_eq!(under(&meter, "b"), [1, 10, 1, 1]);
+}
+
+#[test]
+fn a_queue_time_that_was_taken_before_a_rename_stays() {
+    let meter = say(Start::Reported, |handle| {
+        handle.started();
         handle.prompt_tokens(10);
         handle.model("b");
         handle.generated_tokens(1);

@@ -37,7 +37,9 @@ impl Scrape {
                 let only_grows = family.kind != Kind::Gauge;
                 match &series.value {
                     Value::Counter(n) => scrape.add(&name, labels, *n as f64, only_grows),
-                    Value::Gauge(value) => scrape.add(&name, labels, *value, only_grows),
+                    Value::Gauge(value) | Value::FloatCounter(value) => {
+                        scrape.add(&name, labels, *value, only_grows);
+                    }
                     Value::Histogram(reading) => {
                         let (sum, count) = (format!("{name}_sum"), format!("{name}_count"));
                         scrape.add(&sum, labels.clone(), reading.sum, only_grows);
@@ -139,8 +141,9 @@ impl Scrape {
     /// No counter is smaller than it was, and none has gone.
     pub(crate) fn assert_grown_from(&self, before: &Self) {
         for (name, samples) in &before.samples {
+            let now = self.samples.get(name).into_iter().flatten();
             let now: HashMap<&Labels, f64> =
-                self.samples[name].iter().map(|sample| (&sample.labels, sample.value)).collect();
+                now.map(|sample| (&sample.labels, sample.value)).collect();
             for Sample { labels, value, .. } in samples.iter().filter(|s| s.only_grows) {
                 let now = now.get(labels).copied();
                 assert!(now.is_some_and(|now| now >= *value), "{name} {labels:?}: {value} {now:?}");

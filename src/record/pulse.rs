@@ -1,0 +1,124 @@
+//! Signs of life that a histogram cannot give: who has been waiting for long, and when the last
+//! token came.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Relaxed},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Of the requests of one model.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    began: Instant,
+    /// Requests in the queue, by arrival; the second part tells those apart that came at once.
+    waiting: Mutex<BTreeSet<(Instant, usize)>>,
+    /// How many run.
+    running: AtomicU64,
+    /// When the last token came, or the first of those that run started, in nanoseconds after
+    /// `began`.
+    last_sign: AtomicU64,
+}
+
+// === impl Pulse ===
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            waiting: Mutex::default(),
+            running: AtomicU64::new(0),
+            last_sign: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn waits(&self, arrival: Instant, id: usize) {
+        self.waiting().insert((arrival, id));
+    }
+
+    pub(super) fn waits_no_longer(&self, arrival: Instant, id: usize) {
+        self.waiting().remove(&(arrival, id));
+    }
+
+    pub(super) fn starts(&self, at: Instant) {
+        if self.running.fetch_add(1, AcqRel) == 0 {
+            self.sign(at);
+        }
+    }
+
+    pub(super) fn stops(&self) {
+        self.running.fetch_sub(1, AcqRel);
+    }
+
+    /// A token came.
+    pub(super) fn sign(&self, at: Instant) {
+        let nanos = at.duration_since(self.began).as_nanos() as u64;
+        self.last_sign.fetch_max(nanos, Relaxed);
+    }
+
+    /// How long the first of those that wait has been waiting.
+    pub(super) fn oldest_age(&self) -> Duration {
+        self.waiting().first().map_or(Duration::ZERO, |(arrival, _)| arrival.elapsed())
+    }
+
+    /// Time since the last sign of life, while requests run.
+    pub(super) fn last_sign_age(&self) -> Option<Duration> {
+        let is_running = self.running.load(Relaxed) > 0;
+        let last = self.began + Duration::from_nanos(self.last_sign.load(Relaxed));
+        is_running.then(|| last.elapsed())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<(Instant, usize)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_waits_longest_tells() {
+        let pulse = Pulse::new();
+        assert_eq!(pulse.oldest_age(), Duration::ZERO);
+        let first = Instant::now();
+        pulse.waits(first, 1);
+        pulse.waits(first, 2);
+        tokio::time::advance(SECOND).await;
+        let second = Instant::now();
+        pulse.waits(second, 3);
+        assert_eq!(pulse.oldest_age(), SECOND);
+        pulse.waits_no_longer(first, 1);
+        assert_eq!(pulse.oldest_age(), SECOND);
+        pulse.waits_no_longer(first, 2);
+        assert_eq!(pulse.oldest_age(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_after_none_ran_is_a_sign_of_life() {
+        let pulse = Pulse::new();
+        assert_eq!(pulse.last_sign_age(), None);
+        tokio::time::advance(SECOND * 10).await;
+        pulse.starts(Instant::now());
+        tokio::time::advance(SECOND).await;
+        // One that hangs is not hidden by those that start after it.
+        pulse.starts(Instant::now());
+        assert_eq!(pulse.last_sign_age(), Some(SECOND));
+        pulse.sign(Instant::now());
+        tokio::time::advance(SECOND * 2).await;
+        pulse.stops();
+        assert_eq!(pulse.last_sign_age(), Some(SECOND * 2));
+        pulse.stops();
+        assert_eq!(pulse.last_sign_age(), None);
+    }
+}

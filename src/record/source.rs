@@ -1,0 +1,269 @@
+//! Readings that are sampled beside the flow of requests: caches, processes, devices.
+
+use std::{
+    any::Any,
+    collections::HashSet,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::collect::{FamilyReadings, Readings, Series, Value};
+use crate::{
+    names::{self, Family, Kind},
+    outcome::Dropped,
+};
+
+/// How old readings may be: beyond it their source hangs, and they are gone.
+const OLD: Duration = Duration::from_secs(10);
+
+/// What can be sampled: the state of a cache, a process, a device.
+///
+/// A closure is one. [`Meter::watch`](super::Meter::watch) hands it to the exporter, whose own
+/// thread samples it, once a second by default; so it may take a while, but while it does no other
+/// source is sampled.
+pub trait Source: Send + 'static {
+    /// Writes what it reads now, for families of the [catalogue](crate::names) that are not
+    /// counted here already.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read. Then its series vanish until it can, and `infermeter_source_up` is 0.
+    fn sample(&mut self, out: &mut Readings) -> Result<(), SourceError>;
+}
+
+/// Why a source could not be read; any error or text turns into one by `?` or `into`.
+pub type SourceError = Box<dyn Error + Send + Sync>;
+
+/// How a source does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether its last sample succeeded and is not older than ten seconds; `None` before the
+    /// first one.
+    pub up: Option<bool>,
+    /// Time since a sample last succeeded.
+    pub age: Option<Duration>,
+    /// Why its last sample failed.
+    pub error: Option<Arc<str>>,
+}
+
+/// The sources of a meter.
+#[derive(Default)]
+pub(super) struct Sources {
+    sampled: RwLock<Vec<Arc<Sampled>>>,
+    told: RwLock<Vec<Weak<dyn Told>>>,
+    dropped: [AtomicU64; Dropped::ALL.len()],
+}
+
+/// What is told by somebody rather than asked for, and is read while a view is taken.
+pub(crate) trait Told: Any + Send + Sync {
+    fn read(&self, out: &mut Readings);
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+struct Sampled {
+    name: Arc<str>,
+    source: Mutex<Box<dyn Source>>,
+    last: Mutex<Last>,
+}
+
+/// What came of the last samples.
+#[derive(Default)]
+struct Last {
+    readings: Readings,
+    succeeded: Option<Instant>,
+    outcome: Option<Result<(), Arc<str>>>,
+}
+
+// === impl Source ===
+
+impl<F> Source for F
+where
+    F: FnMut(&mut Readings) -> Result<(), SourceError> + Send + 'static,
+{
+    fn sample(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        self(out)
+    }
+}
+
+// === impl Sources ===
+
+impl Sources {
+    /// Adds a source; one of the same name makes room for it.
+    pub(super) fn watch(&self, name: &str, source: impl Source) {
+        let (source, last) = (Mutex::new(Box::new(source) as Box<_>), Mutex::default());
+        let new = Arc::new(Sampled { name: name.into(), source, last });
+        let mut all = self.sampled.write().unwrap_or_else(PoisonError::into_inner);
+        match all.iter_mut().find(|known| known.name == new.name) {
+            Some(known) => *known = new,
+            None => all.push(new),
+        }
+    }
+
+    /// Who tells, found among those who do already, or new. Whoever is dropped tells no more.
+    pub(super) fn told_by<T: Told>(
+        &self,
+        is_it: impl Fn(&T) -> bool,
+        new: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut all = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|told| told.strong_count() > 0);
+        let known = all.iter().filter_map(Weak::upgrade);
+        let known = known.filter_map(|told| told.as_any().downcast::<T>().ok());
+        if let Some(known) = known.into_iter().find(|known| is_it(known)) {
+            return known;
+        }
+        let new = Arc::new(new());
+        let told: Arc<dyn Told> = Arc::<T>::clone(&new);
+        all.push(Arc::downgrade(&told));
+        new
+    }
+
+    pub(super) fn sample(&self) {
+        for sampled in self.all() {
+            sampled.sample(|reason| self.dropped(reason));
+        }
+    }
+
+    /// What the sources have told last, each series once.
+    pub(super) fn read(&self) -> Readings {
+        let mut readings = Readings::default();
+        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        for told in told.iter().filter_map(Weak::upgrade) {
+            told.read(&mut readings);
+        }
+        drop(told);
+        for sampled in self.all() {
+            let last = sampled.last();
+            if last.is_up() == Some(true) {
+                for FamilyReadings { family, series } in &last.readings.families {
+                    for Series { labels, value } in series {
+                        readings.push(family, labels.iter().cloned(), value.clone());
+                    }
+                }
+            }
+        }
+        for FamilyReadings { series, .. } in &mut readings.families {
+            let mut seen = HashSet::new();
+            series.retain(|series| {
+                let is_new = seen.insert(series.labels.clone());
+                if !is_new {
+                    self.dropped(Dropped::Duplicate);
+                }
+                is_new
+            });
+        }
+        readings
+    }
+
+    pub(super) fn status(&self) -> Vec<SourceStatus> {
+        self.all().iter().map(|sampled| sampled.status()).collect()
+    }
+
+    pub(super) fn dropped(&self, reason: Dropped) {
+        self.dropped[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn dropped_so_far(&self, reason: Dropped) -> u64 {
+        self.dropped[reason as usize].load(Relaxed)
+    }
+
+    fn all(&self) -> Vec<Arc<Sampled>> {
+        self.sampled.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all().iter().map(|sampled| &sampled.name)).finish()
+    }
+}
+
+// === impl Sampled ===
+
+impl Sampled {
+    fn sample(&self, mut dropped: impl FnMut(Dropped)) {
+        // Another exporter samples it right now.
+        let Ok(mut source) = self.source.try_lock() else {
+            return;
+        };
+        let mut readings = Readings::default();
+        let sample = AssertUnwindSafe(|| source.sample(&mut readings));
+        let outcome = match catch_unwind(sample) {
+            Ok(outcome) => outcome.map_err(|error| error.to_string().into()),
+            Err(_) => Err("it panicked".into()),
+        };
+        for FamilyReadings { family, series } in &mut readings.families {
+            series.retain(|series| match problem_of(family, series) {
+                Some(reason) => {
+                    dropped(reason);
+                    false
+                }
+                None => true,
+            });
+        }
+        let mut last = self.last();
+        if outcome.is_ok() {
+            last.readings = readings;
+            last.succeeded = Some(Instant::now());
+        }
+        last.outcome = Some(outcome);
+    }
+
+    fn status(&self) -> SourceStatus {
+        let last = self.last();
+        let error = last.outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
+        SourceStatus {
+            name: Arc::clone(&self.name),
+            up: last.is_up(),
+            age: last.succeeded.map(|at| at.elapsed()),
+            error: error.cloned(),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Last ===
+
+impl Last {
+    fn is_up(&self) -> Option<bool> {
+        let is_fresh = self.succeeded.is_some_and(|at| at.elapsed() <= OLD);
+        self.outcome.as_ref().map(|outcome| outcome.is_ok() && is_fresh)
+    }
+}
+
+/// Why a reading cannot be published.
+fn problem_of(family: &'static Family, series: &Series) -> Option<Dropped> {
+    let is_ours = names::CATALOGUE.iter().any(|known| std::ptr::eq(*known, family));
+    if !is_ours || series.labels.len() != family.labels.len() {
+        return Some(Dropped::Invalid);
+    }
+    let number = match (&series.value, family.kind) {
+        (Value::Counter(_), Kind::Counter) => return None,
+        (Value::FloatCounter(n), Kind::Counter) | (Value::Gauge(n), Kind::Gauge) => *n,
+        (Value::Histogram(reading), Kind::Histogram) => {
+            let is_whole = reading.counts.len() == reading.bounds.len() + 1;
+            return (!is_whole || !reading.sum.is_finite()).then_some(Dropped::Invalid);
+        }
+        _ => return Some(Dropped::Invalid),
+    };
+    match number {
+        n if !n.is_finite() => Some(Dropped::NotFinite),
+        n if n < 0.0 => Some(Dropped::Negative),
+        _ => None,
+    }
+}

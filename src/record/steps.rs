@@ -1,0 +1,113 @@
+//! The steps of a request on its way: waiting, started, first token.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    histogram::nanos,
+    request::{Record, State},
+    series::ModelSeries,
+};
+use crate::outcome::Phase;
+
+/// A step that a request takes once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    Started,
+    FirstToken,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Takes a step, unless it was taken before: a start never moves back.
+    pub(crate) fn mark(&self, mark: Mark, at: Instant) {
+        let mut state = self.state();
+        if state.is_closed {
+            return;
+        }
+        let at = at.duration_since(self.arrival);
+        // NB: counted under the lock, so that no end can be counted in between: in flight would
+        // be negative for a moment.
+        if state.phase == Phase::Queue {
+            let at = match self.called.load(Relaxed) {
+                0 => at,
+                called => Duration::from_nanos(called - 1),
+            };
+            state.phase = Phase::Prefill;
+            state.started = Some(at);
+            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+                self.waits_no_longer(&mut state, arrived_as);
+                arrived_as.pulse.starts(self.arrival + at);
+                arrived_as.started.happened();
+            }
+            self.series(|series| series.queue.time(at));
+        }
+        if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
+            state.phase = Phase::Decode;
+            state.first_token = Some(at);
+            self.name_for_good(&mut state);
+            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+                arrived_as.pulse.sign(self.arrival + at);
+                arrived_as.first_token.happened();
+            }
+            self.series(|series| series.ttft.time(at));
+        }
+    }
+
+    /// The service is about to be called: the start, unless the request is held back.
+    pub(crate) fn called(&self, at: Instant) {
+        self.called.store(nanos(at.duration_since(self.arrival)) + 1, Relaxed);
+    }
+
+    /// Whatever could hold the request back has had its turn.
+    pub(crate) fn settle_start(&self) {
+        if self.called.load(Relaxed) > 0 {
+            self.mark(Mark::Started, self.arrival);
+        }
+    }
+
+    /// The call was no start; says whether it would have been one.
+    pub(super) fn hold_back(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Queue && self.called.swap(0, Relaxed) > 0
+    }
+
+    /// Admission lets the request in.
+    pub(super) fn admitted(&self) {
+        if !self.state().is_closed {
+            self.series(|series| series.admission.time(self.arrival.elapsed()));
+        }
+    }
+
+    /// The request has been left in the queue.
+    pub(crate) fn waits(&self) {
+        let mut state = self.state();
+        if state.is_closed || state.is_listed || state.phase != Phase::Queue {
+            return;
+        }
+        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+            state.is_listed = true;
+            arrived_as.pulse.waits(self.arrival, self.id());
+        }
+    }
+
+    pub(super) fn waits_no_longer(&self, state: &mut State, arrived_as: &ModelSeries) {
+        if std::mem::take(&mut state.is_listed) {
+            arrived_as.pulse.waits_no_longer(self.arrival, self.id());
+        }
+    }
+
+    /// Its place in memory, which no other request has at the same time.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Tokens came: a sign of life.
+    pub(super) fn sign(&self, at: Instant) {
+        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+            arrived_as.pulse.sign(at);
+        }
+    }
+}
