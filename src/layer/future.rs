@@ -141,7 +141,7 @@ impl Open {
     fn called(&mut self) {
         if let (Start::Call, Some(record)) = (self.start, &self.record) {
             self.is_settled = false;
-            record.called(Instant::now());
+            record.calls(Instant::now());
         }
     }
 

@@ -18,14 +18,12 @@ use tokio::time::Instant;
 /// Of the requests of one model.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    began: Instant,
     /// Requests in the queue, by arrival; the second part tells those apart that came at once.
     waiting: Mutex<BTreeSet<(Instant, usize)>>,
     /// How many run.
     running: AtomicU64,
-    /// When the last token came, or the first of those that run started, in nanoseconds after
-    /// `began`.
-    last_sign: AtomicU64,
+    /// When the last token came, or the first of those that run started.
+    last_sign: Mutex<Instant>,
 }
 
 // === impl Pulse ===
@@ -33,10 +31,9 @@ pub(super) struct Pulse {
 impl Pulse {
     pub(super) fn new() -> Self {
         Self {
-            began: Instant::now(),
             waiting: Mutex::default(),
             running: AtomicU64::new(0),
-            last_sign: AtomicU64::new(0),
+            last_sign: Mutex::new(Instant::now()),
         }
     }
 
@@ -48,9 +45,9 @@ impl Pulse {
         self.waiting().remove(&(arrival, id));
     }
 
-    pub(super) fn starts(&self, at: Instant) {
+    pub(super) fn starts(&self, at: impl FnOnce() -> Instant) {
         if self.running.fetch_add(1, AcqRel) == 0 {
-            self.sign(at);
+            self.sign(at());
         }
     }
 
@@ -60,8 +57,10 @@ impl Pulse {
 
     /// A token came.
     pub(super) fn sign(&self, at: Instant) {
-        let nanos = at.duration_since(self.began).as_nanos() as u64;
-        self.last_sign.fetch_max(nanos, Relaxed);
+        let mut last = self.last_sign();
+        if at > *last {
+            *last = at;
+        }
     }
 
     /// How long the first of those that wait has been waiting.
@@ -72,8 +71,11 @@ impl Pulse {
     /// Time since the last sign of life, while requests run.
     pub(super) fn last_sign_age(&self) -> Option<Duration> {
         let is_running = self.running.load(Relaxed) > 0;
-        let last = self.began + Duration::from_nanos(self.last_sign.load(Relaxed));
-        is_running.then(|| last.elapsed())
+        is_running.then(|| self.last_sign().elapsed())
+    }
+
+    fn last_sign(&self) -> MutexGuard<'_, Instant> {
+        self.last_sign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeSet<(Instant, usize)>> {
@@ -109,10 +111,10 @@ mod tests {
         let pulse = Pulse::new();
         assert_eq!(pulse.last_sign_age(), None);
         tokio::time::advance(SECOND * 10).await;
-        pulse.starts(Instant::now());
+        pulse.starts(Instant::now);
         tokio::time::advance(SECOND).await;
         // One that hangs is not hidden by those that start after it.
-        pulse.starts(Instant::now());
+        pulse.starts(Instant::now);
         assert_eq!(pulse.last_sign_age(), Some(SECOND));
         pulse.sign(Instant::now());
         tokio::time::advance(SECOND * 2).await;

@@ -27,44 +27,52 @@ impl Record {
         if state.is_closed {
             return;
         }
-        let at = at.duration_since(self.arrival);
-        // NB: counted under the lock, so that no end can be counted in between: in flight would
-        // be negative for a moment.
         if state.phase == Phase::Queue {
-            let at = match self.called.load(Relaxed) {
-                0 => at,
-                called => Duration::from_nanos(called - 1),
-            };
-            state.phase = Phase::Prefill;
-            state.started = Some(at);
-            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-                self.waits_no_longer(&mut state, arrived_as);
-                arrived_as.pulse.starts(self.arrival + at);
-                arrived_as.started.happened();
-            }
-            self.series(|series| series.queue.time(at));
+            let called = self.called().unwrap_or_else(|| at.duration_since(self.arrival));
+            self.start(&mut state, called);
         }
         if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
+            let since_arrival = at.duration_since(self.arrival);
             state.phase = Phase::Decode;
-            state.first_token = Some(at);
+            state.first_token = Some(since_arrival);
             self.name_for_good(&mut state);
             if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-                arrived_as.pulse.sign(self.arrival + at);
+                arrived_as.pulse.sign(at);
                 arrived_as.first_token.happened();
             }
-            self.series(|series| series.ttft.time(at));
+            self.series(|series| series.ttft.time(since_arrival));
         }
     }
 
+    /// NB: counted under the lock, so that no end can be counted in between: in flight would be
+    /// negative for a moment.
+    fn start(&self, state: &mut State, since_arrival: Duration) {
+        state.phase = Phase::Prefill;
+        state.started = Some(since_arrival);
+        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+            self.waits_no_longer(state, arrived_as);
+            arrived_as.pulse.starts(|| self.arrival + since_arrival);
+            arrived_as.started.happened();
+        }
+        self.series(|series| series.queue.time(since_arrival));
+    }
+
     /// The service is about to be called: the start, unless the request is held back.
-    pub(crate) fn called(&self, at: Instant) {
+    pub(crate) fn calls(&self, at: Instant) {
         self.called.store(nanos(at.duration_since(self.arrival)) + 1, Relaxed);
+    }
+
+    fn called(&self) -> Option<Duration> {
+        let called = self.called.load(Relaxed);
+        (called > 0).then(|| Duration::from_nanos(called - 1))
     }
 
     /// Whatever could hold the request back has had its turn.
     pub(crate) fn settle_start(&self) {
-        if self.called.load(Relaxed) > 0 {
-            self.mark(Mark::Started, self.arrival);
+        let Some(called) = self.called() else { return };
+        let mut state = self.state();
+        if state.phase == Phase::Queue && !state.is_closed {
+            self.start(&mut state, called);
         }
     }
 
