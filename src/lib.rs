@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
-#[cfg(feature = "prometheus")]
 pub mod exporter;
 pub mod layer;
 pub mod names;

@@ -123,6 +123,14 @@ pub fn catalogue_labels() -> impl Iterator<Item = &'static str> {
     labels.into_iter()
 }
 
+/// The full name of every histogram family with its default bounds, to set up an exporter that
+/// must be told them; [`Bridge`](crate::exporter::Bridge) shows how.
+///
+/// A family whose bounds were [set](crate::record::MeterBuilder::buckets) needs those instead.
+pub fn buckets(naming: &Naming) -> impl Iterator<Item = (String, &'static [f64])> {
+    CATALOGUE.iter().filter_map(|family| Some((naming.name(family), family.buckets?)))
+}
+
 /// The label names of the catalogue.
 pub mod label {
     /// The model that served the request, from a bounded set.

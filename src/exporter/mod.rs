@@ -1,4 +1,14 @@
-//! Publishes the numbers to Prometheus, on a port of its own.
+//! Publishes the numbers: to Prometheus, on a port of its own, or through a recorder of yours.
+//!
+//! # Ways out
+//!
+//! | | |
+//! | --- | --- |
+//! | `Prometheus` | a page and its server, of which a scrape is one consistent view (feature `prometheus`) |
+//! | [`Bridge`] | any recorder of the `metrics` crate, given what is new every second |
+//! | [`Exporter`](crate::record::Exporter) | your own |
+//!
+//! # Prometheus
 //!
 //! A ladder; each step down hands you one more duty:
 //!
@@ -35,11 +45,20 @@
 //! # }
 //! ```
 
+mod bridge;
+#[cfg(feature = "prometheus")]
 mod builder;
+#[cfg(feature = "prometheus")]
 mod page;
+#[cfg(feature = "prometheus")]
 mod prometheus;
+#[cfg(feature = "prometheus")]
 mod server;
+#[cfg(feature = "prometheus")]
 mod text;
+#[cfg(feature = "prometheus")]
 mod upkeep;
 
+pub use self::bridge::{Bridge, BridgeBuilder};
+#[cfg(feature = "prometheus")]
 pub use self::{builder::PrometheusBuilder, prometheus::Prometheus};

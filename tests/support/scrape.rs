@@ -1,6 +1,10 @@
 //! One scrape, and what must hold in it at any moment.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use infermeter::{
     names::{Kind, Naming},
@@ -60,7 +64,7 @@ impl Scrape {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 kinds.insert(name.to_owned(), kind.to_owned());
             }
-            if line.starts_with('#') {
+            if line.starts_with('#') || line.is_empty() {
                 continue;
             }
             let (series, value) = line.rsplit_once(' ').unwrap();
@@ -105,6 +109,27 @@ impl Scrape {
                 format!("{} {value}", values.join(" "))
             })
             .collect()
+    }
+
+    /// Every series, its labels in alphabetical order and its bound as a number: pages that differ
+    /// in nothing else are the same.
+    pub(crate) fn series(&self) -> BTreeMap<String, f64> {
+        let samples =
+            self.samples.iter().flat_map(|(name, all)| all.iter().map(move |s| (name, s)));
+        let mut found = BTreeMap::new();
+        for (name, Sample { labels, value, .. }) in samples {
+            let mut labels: Vec<String> = labels
+                .iter()
+                .map(|(label, value)| match &**label {
+                    "le" => format!("le={:?}", value.parse::<f64>().unwrap()),
+                    label => format!("{label}={value:?}"),
+                })
+                .collect();
+            labels.sort();
+            let series = format!("{name}{{{}}}", labels.join(","));
+            assert!(found.insert(series, *value).is_none(), "{name} {labels:?} is there twice");
+        }
+        found
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
