@@ -133,13 +133,14 @@ impl Endpoints {
         if let Some((_, measured)) = configured {
             return Some(measured);
         }
-        let content_type = headers.get(header::CONTENT_TYPE);
-        if content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
-            return Some(&self.grpc);
-        }
         // Most paths begin so, and need no search for the mount.
         let below_v1 = path.strip_prefix("/v1/").and_then(|below| self.known(below));
-        below_v1.or_else(|| self.known(below_mount(path))).or(self.other.as_ref())
+        if let Some(measured) = below_v1.or_else(|| self.known(below_mount(path))) {
+            return Some(measured);
+        }
+        let content_type = headers.get(header::CONTENT_TYPE);
+        let is_grpc = content_type.is_some_and(|value| is_grpc(value.as_bytes()));
+        if is_grpc { Some(&self.grpc) } else { self.other.as_ref() }
     }
 
     fn known(&self, below: &str) -> Option<&Measured> {

@@ -76,16 +76,21 @@ where
         let this = self.project();
         let open = this.open;
         open.polling = true;
-        let polled = this.state.poll(cx, open);
-        open.polling = false;
-        open.polled(polled.is_pending());
-        Poll::Ready(match ready!(polled) {
-            Ok(response) => Ok(open.respond(response)),
-            Err(error) => {
-                open.close(Outcome::Failure(FailureReason::ServerError));
-                Err(error)
+        match this.state.poll(cx, open) {
+            Poll::Pending => {
+                open.polled(true);
+                Poll::Pending
             }
-        })
+            Poll::Ready(Ok(response)) => {
+                open.polled(false);
+                Poll::Ready(Ok(open.respond(response)))
+            }
+            Poll::Ready(Err(error)) => {
+                open.polled(false);
+                open.close(Outcome::Failure(FailureReason::ServerError));
+                Poll::Ready(Err(error))
+            }
+        }
     }
 }
 
@@ -149,6 +154,7 @@ impl Open {
     /// or let it through.
     #[inline]
     fn polled(&mut self, is_pending: bool) {
+        self.polling = false;
         if self.is_settled {
             return;
         }

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{request::State, series::ModelSeries};
+use super::{
+    request::{Said, State},
+    series::ModelSeries,
+};
 use crate::{
     outcome::Outcome,
     stream::{Summary, per_gap},
+    wire::Usage,
 };
 
 /// Everything that is known of a request once it has ended.
@@ -32,6 +36,15 @@ impl Closing<'_> {
         self.times(series);
     }
 
+    /// Whether nobody has told of any tokens: then there is nothing to count.
+    fn tells_none(&self) -> bool {
+        let Self { state, body, generated, published, .. } = self;
+        let Said { prompt, cached, reasoning, .. } = &state.said;
+        let said = [prompt, cached, reasoning, generated].iter().any(|count| count.is_some());
+        let counted = *published > 0 || state.published_prompt > 0;
+        !said && !counted && body.is_none_or(|body| body.usage == Usage::default())
+    }
+
     /// Prompt and generated tokens, as far as they were counted.
     pub(super) fn used(&self) -> [u64; 2] {
         let told = self.body.map(|body| body.usage).unwrap_or_default();
@@ -41,6 +54,9 @@ impl Closing<'_> {
     }
 
     fn tokens(&self, series: &ModelSeries) {
+        if self.tells_none() {
+            return;
+        }
         let State { said, published_prompt, .. } = self.state;
         let told = self.body.map(|body| body.usage).unwrap_or_default();
         let prompt = said.prompt.or(told.prompt);

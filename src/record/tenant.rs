@@ -39,6 +39,14 @@ struct TenantTokens {
     generation: AtomicU64,
 }
 
+// === impl TenantId ===
+
+impl TenantId {
+    pub(super) const fn place(self) -> u16 {
+        self.0
+    }
+}
+
 // === impl Tenants ===
 
 impl Tenants {
@@ -73,7 +81,7 @@ impl Tenants {
 
     pub(super) fn label(&self, id: TenantId) -> Arc<str> {
         let labels = self.labels.read().unwrap_or_else(PoisonError::into_inner);
-        labels.all.get(usize::from(id.0)).cloned().unwrap_or_else(|| OTHER.into())
+        labels.all.get(usize::from(id.place())).cloned().unwrap_or_else(|| OTHER.into())
     }
 
     pub(super) fn used(&self, model: ModelId, tenant: TenantId, prompt: u64, generation: u64) {

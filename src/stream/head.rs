@@ -39,7 +39,7 @@ impl Head {
             if name == header::CONTENT_TYPE && head.content == Content::Unsaid {
                 head.content = Content::new(value.as_bytes());
             } else if name == header::CONTENT_LENGTH {
-                head.length = value.to_str().ok().and_then(|value| value.parse().ok());
+                head.length = number(value.as_bytes());
             } else if name == header::CONTENT_ENCODING
                 && !value.as_bytes().eq_ignore_ascii_case(b"identity")
             {
@@ -60,7 +60,10 @@ impl Content {
     /// By `content-type`.
     fn new(content_type: &[u8]) -> Self {
         let content_type = content_type.trim_ascii_start();
-        if is_kind(content_type, b"text/event-stream") {
+        // The usual spelling first.
+        if content_type == b"application/json" {
+            Self::Json
+        } else if is_kind(content_type, b"text/event-stream") {
             Self::Events
         } else if is_kind(content_type, b"application/json") || is_json(content_type) {
             Self::Json
@@ -70,6 +73,13 @@ impl Content {
             Self::Other
         }
     }
+}
+
+/// Digits only, as the specification has it.
+fn number(digits: &[u8]) -> Option<u64> {
+    let (first, rest) = digits.split_first()?;
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(*byte - b'0'));
+    rest.iter().try_fold(digit(first)?, |n, byte| n.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 fn is_kind(content_type: &[u8], kind: &[u8]) -> bool {

@@ -90,7 +90,14 @@ impl Watch {
         if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
-        let facts: Facts = self.ask(|format| format.facts()).unwrap_or_default();
+        // What is told by nobody costs nothing.
+        let (facts, usage) = match self.ask(|format| format.facts()) {
+            Some(facts) => {
+                let usage = facts.usage.believable();
+                (facts, usage)
+            }
+            None => (Facts::default(), Usage::default()),
+        };
         let unread = match self.reader {
             _ if self.is_blind => Some(Unread::UnknownFormat),
             // Nothing was there to be read.
@@ -110,7 +117,7 @@ impl Watch {
             ),
             end,
             status,
-            usage: facts.usage.believable(),
+            usage,
             source: facts.source.unwrap_or(TokenSource::Unknown),
             longest_choice: facts.longest.filter(|longest| longest.exact).map(|l| l.tokens),
             first_token: self.timing.first,
