@@ -20,12 +20,16 @@ mod pulse;
 mod request;
 mod series;
 mod settled;
+#[cfg(feature = "test-util")]
+mod snapshot;
 mod source;
 mod steps;
 mod tally;
 mod tenant;
 mod view;
 
+#[cfg(feature = "test-util")]
+pub use self::snapshot::Snapshot;
 pub use self::{
     builder::{MeterBuilder, MeterError},
     collect::{Collect, FamilyReadings, HistogramReading, Readings, Series, Value},
