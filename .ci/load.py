@@ -7,6 +7,8 @@ import threading
 import time
 from http.client import HTTPConnection
 
+from servers import wait_for
+
 SLOTS = 2  # of the example: so many requests run at a time
 PAUSE = 0.005  # of the example, in seconds, before each word
 
@@ -133,12 +135,3 @@ class Stream:
 
     def __exit__(self, *_):
         self.close()
-
-
-def wait_for(what, ask, seconds=30):
-    end = time.monotonic() + seconds
-    while not (found := ask()):
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s for {what}")
-        time.sleep(0.02)
-    return found
