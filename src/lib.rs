@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod engine;
 pub mod exporter;
 pub mod layer;
@@ -11,6 +12,7 @@ pub mod stream;
 pub mod wire;
 
 pub use self::{
+    admission::AdmissionLayer,
     layer::{InferenceLayer, Start},
     record::{Meter, RequestMeter},
 };

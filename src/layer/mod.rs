@@ -6,9 +6,9 @@
 //!
 //! # Where it stands
 //!
-//! From the outside in: `Compression` → [`InferenceLayer`] → `Timeout` → limits →
-//! [`StartedLayer`] → your service. Outside of compression it could not read the bodies; inside of
-//! a timeout, a request that runs into it would look like a client that left.
+//! From the outside in: `Compression` → [`InferenceLayer`] → `Timeout` → admission or other limits
+//! → [`StartedLayer`] → your service. Outside of compression it could not read the bodies; inside
+//! of a timeout, a request that runs into it would look like a client that left.
 //!
 //! The layer is always ready, and waits for the service inside its own future: a wait in the
 //! `poll_ready` of an inner `ConcurrencyLimit` is queue time, where other layers see none. (An
@@ -16,6 +16,8 @@
 //! [`tower::ServiceBuilder`] the default [`Start::Call`] knows when that wait is over. An axum
 //! `Router::layer` hides the wait of the layers inside from it, so there say [`Start::Reported`]
 //! and put a [`StartedLayer`] innermost, or call [`RequestMeter::started`](crate::RequestMeter::started) yourself.
+//! An [`AdmissionLayer`](crate::AdmissionLayer) says itself whom it lets in: with it, `Start::Call`
+//! is right in both.
 //!
 //! ```
 //! use axum::{Router, routing::post};
