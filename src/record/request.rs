@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) is_closed: bool,
     /// It is listed among those that wait.
     pub(super) is_listed: bool,
+    /// Admission has let it in.
+    pub(super) is_admitted: bool,
 }
 
 /// What the service itself has said.
@@ -114,6 +116,7 @@ impl Record {
                 published_prompt: 0,
                 is_closed: false,
                 is_listed: false,
+                is_admitted: false,
             }),
             published: AtomicU64::new(0),
             added: AtomicU64::new(0),

@@ -84,7 +84,9 @@ impl Record {
 
     /// Admission lets the request in.
     pub(super) fn admitted(&self) {
-        if !self.state().is_closed {
+        let mut state = self.state();
+        // A retry inside of the layer comes by again.
+        if !state.is_closed && !std::mem::replace(&mut state.is_admitted, true) {
             self.series(|series| series.admission.time(self.arrival.elapsed()));
         }
     }
