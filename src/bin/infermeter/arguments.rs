@@ -1,0 +1,153 @@
+//! What can be said on the command line, or by environment variables.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use infermeter::names::StaticLabel;
+
+/// Makes LLM inference services observable: metrics for Prometheus, from the token streams that go
+/// by.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a simulated inference engine with a load on it, and publishes its metrics.
+    ///
+    /// No model and no GPU is needed: the engine only makes up words, but it queues, batches, fills
+    /// a KV cache, preempts and reuses prefixes as real ones do. It speaks OpenAI's chat
+    /// completions and completions, so clients of your own can join in.
+    #[command(after_long_help = FAULTS, verbatim_doc_comment)]
+    Demo(Demo),
+    /// Prints every metric that there is, as Markdown.
+    Metrics,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Where the simulated service listens; port 0 picks a free one.
+    #[arg(long, env = "INFERMETER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
+    #[arg(default_value = "127.0.0.1:8000")]
+    pub(crate) listen: String,
+
+    /// Where the metrics are published; port 0 picks a free one.
+    #[arg(long, env = "INFERMETER_METRICS_LISTEN", value_name = "HOST:PORT")]
+    #[arg(value_parser = address, default_value = "127.0.0.1:8001")]
+    pub(crate) metrics_listen: String,
+
+    /// Ends after so many seconds; without it, Ctrl-C does.
+    #[arg(long, env = "INFERMETER_SECONDS", value_name = "N", value_parser = seconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) seconds: Option<Duration>,
+
+    /// Requests per second that the load sends, bursts included.
+    #[arg(long, env = "INFERMETER_RATE", value_name = "R", value_parser = rate)]
+    #[arg(allow_negative_numbers = true, default_value = "10")]
+    pub(crate) rate: f64,
+
+    /// Puts a label on every series; can be given several times (in the variable: with commas).
+    #[arg(long = "label", env = "INFERMETER_LABEL", value_name = "KEY=VALUE")]
+    #[arg(value_parser = label, value_delimiter = ',')]
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+const FAULTS: &str = "\
+Faults to try: the service does what the request header `x-demo-fault` asks for.
+  error         500 instead of an answer
+  stream-error  an error event after three words (500 where nothing is streamed)
+  cut           the answer ends in the middle, without an end marker
+  slow          a pause before each word (one of a second where nothing is streamed)
+
+  curl -N http://127.0.0.1:8000/v1/chat/completions -H 'x-demo-fault: cut' --json \\
+    '{\"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"Where does the river go?\"}]}'";
+
+/// The most requests per second that a load of one process is good for.
+const MOST_REQUESTS: f64 = 1000.0;
+
+const YEAR: f64 = 31_536_000.0;
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("allowed is HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    above_zero(text, YEAR).map(Duration::from_secs_f64)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    above_zero(text, MOST_REQUESTS)
+}
+
+fn above_zero(text: &str, most: f64) -> Result<f64, String> {
+    // NB: NaN is in no range.
+    let number = text.parse().ok().filter(|number| (0.001..=most).contains(number));
+    number.ok_or_else(|| format!("allowed is a number from 0.001 to {most}"))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("allowed is KEY=VALUE, such as variant=thinking".to_owned());
+    };
+    StaticLabel::new(key, value).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn demo(arguments: &[&str]) -> Result<Demo, String> {
+        let all = ["infermeter", "demo"].iter().chain(arguments);
+        match Arguments::try_parse_from(all) {
+            Ok(Arguments { command: Command::Demo(demo) }) => Ok(demo),
+            other => Err(other.unwrap_err().to_string()),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn right_values() {
+        let read = demo(&["--listen", "[::1]:0", "--seconds", "0.5", "--label", "a=1,b=x=y"]);
+        let Demo { listen, metrics_listen, seconds, rate, labels } = read.unwrap();
+        assert_eq!((listen.as_str(), metrics_listen.as_str()), ("[::1]:0", "127.0.0.1:8001"));
+        assert_eq!((seconds, rate), (Some(Duration::from_millis(500)), 10.0));
+        assert_eq!(labels, [("a".into(), "1".into()), ("b".into(), "x=y".into())]);
+    }
+
+    #[test]
+    fn wrong_values_say_the_key_the_value_and_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("--listen", "8000", "HOST:PORT"),
+            ("--listen", ":8000", "HOST:PORT"),
+            ("--metrics-listen", "localhost:65536", "from 0 to 65535"),
+            ("--seconds", "0", "from 0.001"),
+            ("--seconds", "-1", "from 0.001"),
+            ("--seconds", "1e30", "to 31536000"),
+            ("--rate", "0", "from 0.001"),
+            ("--rate", "NaN", "from 0.001"),
+            ("--rate", "inf", "to 1000"),
+            ("--rate", "many", "to 1000"),
+            ("--label", "variant", "KEY=VALUE"),
+            ("--label", "le=1", "le"),
+            ("--label", "9=1", "allowed"),
+        ] {
+            let error = demo(&[key, value]).unwrap_err();
+            let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");
+            [key, value, allowed].into_iter().for_each(says);
+        }
+    }
+}

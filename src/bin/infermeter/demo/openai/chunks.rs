@@ -1,0 +1,222 @@
+//! The JSON of an answer: event by event, or whole.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Error, Kind, Model};
+
+/// What every part of an answer tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heading {
+    pub(crate) kind: Kind,
+    /// Makes its id.
+    pub(crate) number: u64,
+    /// Unix time.
+    pub(crate) created: u64,
+    pub(crate) model: Model,
+}
+
+/// Writes the parts of one answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks {
+    kind: Kind,
+    /// What all events of it begin with.
+    head: String,
+    /// What all but the last end with.
+    tail: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Stop,
+    Length,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) prompt: usize,
+    pub(crate) cached: usize,
+    pub(crate) completion: usize,
+}
+
+/// The end of every stream that came to its end.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+// === impl Heading ===
+
+impl Heading {
+    fn id(self) -> String {
+        match self.kind {
+            Kind::Chat => format!("chatcmpl-{}", self.number),
+            Kind::Completion => format!("cmpl-{}", self.number),
+        }
+    }
+}
+
+// === impl Chunks ===
+
+impl Chunks {
+    pub(crate) fn new(heading: Heading, include_usage: bool) -> Self {
+        let Heading { kind, number: _, created, model } = heading;
+        let id = heading.id();
+        let object = match kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Completion => "text_completion",
+        };
+        let model = model.name;
+        let head = format!(
+            r#"data: {{"id":"{id}","object":"{object}","created":{created},"model":"{model}","choices":["#
+        );
+        let tail = if include_usage { "],\"usage\":null}\n\n" } else { "]}\n\n" };
+        Self { kind, head, tail }
+    }
+
+    /// Says who speaks, before the first word; completions have no such thing.
+    pub(crate) fn prelude(&self, choice: usize) -> Option<String> {
+        let delta = r#""delta":{"role":"assistant","content":""}"#;
+        (self.kind == Kind::Chat).then(|| self.event(choice, delta, "null"))
+    }
+
+    /// NB: words need no escapes.
+    pub(crate) fn word(&self, choice: usize, is_first: bool, word: &str) -> String {
+        let space = if is_first { "" } else { " " };
+        let content = match self.kind {
+            Kind::Chat => format!(r#""delta":{{"content":"{space}{word}"}}"#),
+            Kind::Completion => format!(r#""text":"{space}{word}""#),
+        };
+        self.event(choice, &content, "null")
+    }
+
+    pub(crate) fn finish(&self, choice: usize, finish: Finish) -> String {
+        let content = match self.kind {
+            Kind::Chat => r#""delta":{}"#,
+            Kind::Completion => r#""text":"""#,
+        };
+        let reason = match finish {
+            Finish::Stop => r#""stop""#,
+            Finish::Length => r#""length""#,
+        };
+        self.event(choice, content, reason)
+    }
+
+    /// For those who ask for it: no choices, but what it took.
+    pub(crate) fn usage(&self, usage: Usage) -> String {
+        let (head, usage) = (&self.head, usage.json());
+        format!("{head}],\"usage\":{usage}}}\n\n")
+    }
+
+    pub(crate) fn error(error: &Error) -> String {
+        format!("data: {}\n\n", error.json())
+    }
+
+    fn event(&self, choice: usize, content: &str, finish: &str) -> String {
+        let Self { kind: _, head, tail } = self;
+        let mut event = String::with_capacity(head.len() + content.len() + 80);
+        // A String takes all.
+        let _ = write!(
+            event,
+            r#"{head}{{"index":{choice},{content},"logprobs":null,"finish_reason":{finish}}}{tail}"#
+        );
+        event
+    }
+}
+
+// === impl Finish ===
+
+impl Finish {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    fn json(self) -> Value {
+        let Self { prompt, cached, completion } = self;
+        json!({
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": { "cached_tokens": cached },
+        })
+    }
+}
+
+/// An answer that is not streamed; of each choice, its text and why it ended.
+pub(crate) fn whole(heading: Heading, choices: &[(String, Finish)], usage: Usage) -> String {
+    let Heading { kind, number: _, created, model } = heading;
+    let choice = |(index, (text, finish)): (usize, &(String, Finish))| {
+        let reason = finish.as_str();
+        match kind {
+            Kind::Chat => json!({
+                "index": index,
+                "message": { "role": "assistant", "content": text, "refusal": null },
+                "logprobs": null,
+                "finish_reason": reason,
+            }),
+            Kind::Completion => json!({
+                "index": index, "text": text, "logprobs": null, "finish_reason": reason,
+            }),
+        }
+    };
+    let object = match kind {
+        Kind::Chat => "chat.completion",
+        Kind::Completion => "text_completion",
+    };
+    json!({
+        "id": heading.id(),
+        "object": object,
+        "created": created,
+        "model": model.name,
+        "choices": choices.iter().enumerate().map(choice).collect::<Vec<_>>(),
+        "usage": usage.json(),
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::openai::MODELS;
+
+    fn chunks(kind: Kind, include_usage: bool) -> Chunks {
+        Chunks::new(Heading { kind, number: 7, created: 1, model: MODELS[0] }, include_usage)
+    }
+
+    fn parse(event: &str) -> Value {
+        let data = event.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        serde_json::from_str(data.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_event_is_json_as_clients_expect_it() {
+        let chat = chunks(Kind::Chat, true);
+        let word = parse(&chat.word(1, false, "river"));
+        let choice = json!([{"index": 1, "delta": {"content": " river"}, "logprobs": null,
+            "finish_reason": null}]);
+        assert_eq!(
+            word,
+            json!({"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1,
+                "model": "demo-40b", "choices": choice, "usage": null})
+        );
+        let prelude = parse(&chat.prelude(0).unwrap());
+        assert_eq!(prelude["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+        assert_eq!(parse(&chat.finish(0, Finish::Length))["choices"][0]["finish_reason"], "length");
+        let usage = parse(&chat.usage(Usage { prompt: 5, cached: 2, completion: 3 }));
+        assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(8)));
+        assert_eq!(usage["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+
+        let completion = chunks(Kind::Completion, false);
+        let word = parse(&completion.word(0, true, "river"));
+        assert_eq!((&word["choices"][0]["text"], &word["id"]), (&json!("river"), &json!("cmpl-7")));
+        assert!(word.get("usage").is_none() && completion.prelude(0).is_none());
+        assert_eq!(parse(&completion.finish(0, Finish::Stop))["choices"][0]["text"], "");
+        let error = parse(&Chunks::error(&Error::fault("no luck")));
+        assert_eq!(error["error"]["type"], "server_error");
+    }
+}

@@ -1,0 +1,226 @@
+//! The simulated service: an OpenAI-compatible API in front of the engine.
+
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use infermeter::{InferenceLayer, Meter, RequestMeter, Start};
+use serde_json::json;
+use tokio::{
+    sync::mpsc::{self, unbounded_channel},
+    time::sleep,
+};
+
+use super::{
+    answer::{Answer, Plan},
+    engine::{Ask, Event, Job, Lengths, hash},
+    fault::{Broken, Fault},
+    openai::{Chunks, Error, Finish, Heading, Kind, MODELS, Model, Request, whole},
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    jobs: mpsc::Sender<Job>,
+    number: Arc<AtomicU64>,
+}
+
+/// The request header that says whose request it is.
+pub(crate) const TENANT: &str = "x-tenant";
+
+/// How long the answers are, where nothing cuts them.
+const ANSWERS: Lengths = Lengths { median: 50.0, spread: 0.7, least: 4, most: 400 };
+
+const STOPPED: &str = "the engine has stopped";
+
+/// A whole answer that is to be slow takes so much longer.
+const SLOW: Duration = Duration::from_secs(1);
+
+// === impl Service ===
+
+impl Service {
+    pub(crate) fn new(jobs: mpsc::Sender<Job>) -> Self {
+        Self { jobs, number: Arc::default() }
+    }
+
+    /// Its routes, without layers.
+    fn router(self) -> Router {
+        Router::new()
+            .route("/v1/chat/completions", post(chat))
+            .route("/v1/completions", post(completion))
+            .route("/v1/models", get(models))
+            .route("/health", get(health))
+            .fallback(not_found)
+            .method_not_allowed_fallback(not_allowed)
+            .with_state(self)
+    }
+
+    /// The same as its clients meet it: everything that it does is measured.
+    pub(crate) fn measured(self, meter: Meter) -> Router {
+        let tenant = |head: &Parts| {
+            let name = head.headers.get(TENANT)?.to_str().ok()?;
+            Some(name.to_owned())
+        };
+        let inference = InferenceLayer::new(meter).start(Start::Reported).tenant_from(tenant);
+        self.router().layer(inference)
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        fault: Option<Fault>,
+        meter: &RequestMeter,
+    ) -> Result<Response, Error> {
+        meter.model(request.model.name);
+        let mut plan = self.ask(&request).await?;
+        // In the queue until the first choice is worked on.
+        let Some((_, Event::Started { cached })) = plan.events.recv().await else {
+            return Err(Error::fault(STOPPED));
+        };
+        plan.cached = cached;
+        meter.started();
+        meter.cached_tokens(cached as u64);
+        if fault == Some(Fault::Error) {
+            return Err(Error::fault("a fault was asked for"));
+        }
+
+        let heading = Heading {
+            kind: request.kind,
+            number: self.number.fetch_add(1, Relaxed),
+            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()),
+            model: request.model,
+        };
+        if !request.stream {
+            return at_once(plan, heading, fault, meter).await;
+        }
+        let chunks = Chunks::new(heading, request.include_usage);
+        let answer = Answer::new(plan, chunks, request.include_usage, fault);
+        let headers =
+            [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+        Ok((headers, Body::new(answer)).into_response())
+    }
+
+    /// Puts a sequence for each choice into the engine's queue. The same request always gets the
+    /// same answer.
+    async fn ask(&self, request: &Request) -> Result<Plan, Error> {
+        let room = request.room()?;
+        let (sender, events) = unbounded_channel();
+        let mut choices = Vec::with_capacity(request.n);
+        for choice in 0..request.n {
+            let seed = hash((&request.prompt, request.seed, choice));
+            let wanted = ANSWERS.draw(&mut fastrand::Rng::with_seed(seed));
+            let finish = if wanted > room { Finish::Length } else { Finish::Stop };
+            let length = wanted.min(room);
+            choices.push((length, finish));
+            let adapter = request.model.adapter;
+            let ask = Ask { prompt: request.prompt.clone(), adapter, seed, length };
+            let job = Job { ask, choice, events: sender.clone() };
+            let stopped = |_| Error::fault(STOPPED);
+            self.jobs.send(job).await.map_err(stopped)?;
+        }
+        Ok(Plan { events, choices, prompt: request.prompt.len(), cached: 0 })
+    }
+}
+
+async fn chat(
+    State(service): State<Service>,
+    meter: RequestMeter,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Error> {
+    let fault = Fault::of(&headers)?;
+    service.answer(Request::read(Kind::Chat, &read(body)?)?, fault, &meter).await
+}
+
+async fn completion(
+    State(service): State<Service>,
+    meter: RequestMeter,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Error> {
+    let fault = Fault::of(&headers)?;
+    service.answer(Request::read(Kind::Completion, &read(body)?)?, fault, &meter).await
+}
+
+fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Error> {
+    body.map_err(|rejection| Error {
+        status: rejection.status(),
+        ..Error::invalid(None, rejection.body_text())
+    })
+}
+
+/// An answer that is not streamed.
+async fn at_once(
+    mut plan: Plan,
+    heading: Heading,
+    fault: Option<Fault>,
+    meter: &RequestMeter,
+) -> Result<Response, Error> {
+    let mut choices: Vec<_> =
+        plan.choices.iter().map(|(_, finish)| (String::new(), *finish)).collect();
+    let (mut open, mut has_begun) = (choices.len(), false);
+    while open > 0 {
+        match plan.events.recv().await {
+            Some((_, Event::Started { .. })) => {}
+            Some((choice, Event::Word(word))) => {
+                if !mem::replace(&mut has_begun, true) {
+                    meter.first_token(); // nothing of it is seen in the bytes
+                }
+                let text = &mut choices[choice].0;
+                text.push_str(if text.is_empty() { "" } else { " " });
+                text.push_str(word);
+            }
+            Some((_, Event::Over)) => open -= 1,
+            None => return Err(Error::fault(STOPPED)),
+        }
+    }
+    let answer = whole(heading, &choices, plan.usage());
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    match fault {
+        Some(Fault::StreamError) => return Err(Error::fault("a fault was asked for")),
+        Some(Fault::Cut) => {
+            let half = Bytes::copy_from_slice(&answer.as_bytes()[..answer.len() / 2]);
+            return Ok((json, Body::new(Broken::after(half))).into_response());
+        }
+        Some(Fault::Slow) => sleep(SLOW).await,
+        Some(Fault::Error) | None => {}
+    }
+    Ok((json, answer).into_response())
+}
+
+async fn models() -> impl IntoResponse {
+    let model = |model: Model| json!({ "id": model.name, "object": "model", "created": 0, "owned_by": "infermeter" });
+    let list = json!({ "object": "list", "data": MODELS.map(model) });
+    ([(header::CONTENT_TYPE, "application/json")], list.to_string())
+}
+
+async fn health() -> impl IntoResponse {
+    let health = json!({ "status": "ok", "model_name": MODELS[0].name });
+    ([(header::CONTENT_TYPE, "application/json")], health.to_string())
+}
+
+async fn not_found(uri: Uri) -> Error {
+    let message = format!(
+        "nothing is at {:?}; allowed is POST /v1/chat/completions, POST /v1/completions, \
+         GET /v1/models, GET /health",
+        uri.path()
+    );
+    Error { status: StatusCode::NOT_FOUND, ..Error::invalid(None, message) }
+}
+
+async fn not_allowed() -> Error {
+    let message = "another method is needed; allowed is POST for completions, GET for all else";
+    Error { status: StatusCode::METHOD_NOT_ALLOWED, ..Error::invalid(None, message.to_owned()) }
+}

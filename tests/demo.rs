@@ -1,0 +1,314 @@
+//! `infermeter demo` as a user meets it: another process, with a service and a page on ports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use tokio::time::{interval, timeout};
+
+use support::scrape::Scrape;
+
+/// Each is above 0 at some time.
+const MOVES: &[&str] = &[
+    "vllm:request_total",
+    "vllm:request_success_total",
+    "vllm:request_failure_total",
+    "vllm:request_aborted_total",
+    "vllm:prompt_tokens_total",
+    "vllm:prompt_tokens_cached_total",
+    "vllm:generation_tokens_total",
+    "vllm:time_in_queue_seconds_count",
+    "vllm:request_queue_time_seconds_count",
+    "vllm:time_to_first_token_seconds_count",
+    "vllm:inter_token_latency_seconds_count",
+    "vllm:time_per_output_token_seconds_count",
+    "vllm:e2e_request_latency_seconds_count",
+    "vllm:request_prefill_time_seconds_count",
+    "vllm:request_decode_time_seconds_count",
+    "vllm:request_inference_time_seconds_count",
+    "vllm:request_prompt_tokens_count",
+    "vllm:request_generation_tokens_count",
+    "vllm:request_max_num_generation_tokens_count",
+    "vllm:iteration_tokens_total_count",
+    "vllm:num_requests_waiting",
+    "vllm:num_requests_running",
+    "vllm:gpu_cache_usage_ratio",
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_blocks_used",
+    "vllm:num_blocks_total",
+    "vllm:cache_config_info",
+    "vllm:lora_requests_info",
+    "vllm:num_preemptions_total",
+    "vllm:prefix_cache_queries_total",
+    "vllm:prefix_cache_hits_total",
+    "infermeter_requests_total",
+    "infermeter_requests_received_total",
+    "infermeter_tenant_requests_total",
+    "infermeter_tenant_tokens_total",
+    "infermeter_token_accounting_total",
+    "infermeter_request_duration_seconds_count",
+    "infermeter_requests_in_flight",
+    "infermeter_running_limit",
+    "infermeter_queue_oldest_age_seconds",
+    "infermeter_last_token_age_seconds",
+    "infermeter_kv_tokens_held",
+    "infermeter_build_info",
+    "infermeter_scrape_duration_seconds",
+    "infermeter_series",
+];
+
+/// Each way to end is seen.
+const REASONS: &[&str] = &[
+    "stop",
+    "length",
+    "queue",
+    "prefill",
+    "decode",
+    "invalid_request",
+    "context_length",
+    "not_found",
+    "server_error",
+    "stream_error",
+    "truncated",
+];
+
+/// On a machine with more to do it may take longer than the 20 seconds that it is made for.
+const LONGEST: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn everything_moves_and_the_identities_hold() {
+    let demo = Demo::start(&["--label", "variant=thinking", "--rate", "12"]);
+    demo.ask_for_each_fault().await;
+    let mut missing: BTreeSet<&str> = MOVES.iter().chain(REASONS).copied().collect();
+    let mut before: Option<Scrape> = None;
+    let watch = async {
+        let mut ticks = interval(Duration::from_millis(250));
+        let (mut scrapes, mut grew) = (0, 0);
+        while !missing.is_empty() || scrapes < 20 {
+            ticks.tick().await;
+            let scrape = Scrape::parse(&demo.get(&demo.metrics).await);
+            scrape.assert_identities();
+            let tokens = |scrape: &Scrape| {
+                let kinds = ["prompt", "generation"];
+                kinds.map(|kind| scrape.sum(&format!("vllm:{kind}_tokens_total"), &[]))
+            };
+            if let Some(before) = &before {
+                scrape.assert_grown_from(before);
+                grew += usize::from(tokens(&scrape)[1] > tokens(before)[1]);
+            }
+            assert_eq!(scrape.values("vllm:request_total", "variant"), ["thinking"]);
+            let reasons = scrape.values("infermeter_requests_total", "reason");
+            missing.retain(|name| scrape.counted(name).is_empty() && !reasons.contains(name));
+            before = Some(scrape);
+            scrapes += 1;
+        }
+        assert!(grew * 2 > scrapes, "tokens grew in {grew} of {scrapes} scrapes");
+    };
+    let watched = timeout(LONGEST, watch).await;
+    assert!(watched.is_ok(), "these never moved: {missing:?}");
+
+    let (success, rest) = demo.terminate();
+    assert!(success, "SIGTERM is a proper end: {rest}");
+    let summary = rest.lines().last().unwrap();
+    assert!(summary.contains(" requests: ") && summary.ends_with(" generated tokens"), "{rest}");
+}
+
+#[tokio::test]
+async fn it_speaks_as_openai_does() {
+    let demo = Demo::start(&["--rate", "0.001"]);
+    let url = format!("{}/v1/chat/completions", demo.service);
+    let messages = json!([{"role": "user", "content": "Where does the river go?"}]);
+    let body = json!({"messages": messages, "max_tokens": 4, "n": 2});
+    let (status, whole) = demo.post(&url, &body, None).await;
+    let whole: Value = serde_json::from_str(&whole).unwrap();
+    assert_eq!((status, &whole["object"]), (200, &json!("chat.completion")));
+    assert_eq!(whole["usage"]["prompt_tokens"], 6);
+    let texts: Vec<&str> = whole["choices"].as_array().unwrap().iter().map(text_of).collect();
+    let words: usize = texts.iter().map(|text| text.split(' ').count()).sum();
+    assert_eq!(whole["usage"]["completion_tokens"], words);
+
+    // The same, streamed, says the same.
+    let mut body = body;
+    body["stream"] = true.into();
+    body["stream_options"] = json!({"include_usage": true});
+    let (status, stream) = demo.post(&url, &body, None).await;
+    let mut data: Vec<&str> =
+        stream.split_terminator("\n\n").map(|e| e.strip_prefix("data: ").unwrap()).collect();
+    assert_eq!((status, data.pop()), (200, Some("[DONE]")));
+    let chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+    let mut streamed = [String::new(), String::new()];
+    for choice in chunks.iter().flat_map(|chunk| chunk["choices"].as_array().unwrap()) {
+        let index = choice["index"].as_u64().unwrap() as usize;
+        streamed[index].push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+    }
+    assert_eq!(streamed, *texts);
+    assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], words);
+
+    let (status, error) = demo.post(&url, &json!({"messages": []}), None).await;
+    let error: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!((status, &error["error"]["type"]), (400, &json!("invalid_request_error")));
+    let health: Value =
+        serde_json::from_str(&demo.get(&format!("{}/health", demo.service)).await).unwrap();
+    assert_eq!(health, json!({"status": "ok", "model_name": "demo-40b"}));
+    let models: Value =
+        serde_json::from_str(&demo.get(&format!("{}/v1/models", demo.service)).await).unwrap();
+    assert_eq!(models["data"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn it_ends_by_itself_with_a_summary() {
+    let Output { status, stdout, stderr } =
+        infermeter(&["demo", "--seconds", "1", "--listen=127.0.0.1:0", "--metrics-listen=[::1]:0"]);
+    let stdout = String::from_utf8(stdout).unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    assert!(stdout.contains("ends after 1 s") && stdout.contains(" requests: "), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_is_an_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, code, says) in [
+        (&["demo", "--listen", &taken][..], 1, &["--listen", taken.as_str(), "port 0"][..]),
+        (&["demo", "--rate", "0"], 2, &["--rate", "'0'", "allowed is a number from 0.001"]),
+        (&["demo", "--label", "a=1", "--label", "a=2"], 1, &["\"a\" is given twice"]),
+        (&["demo", "--label", "job=x"], 2, &["--label", "job"]),
+        (&["metric"], 2, &["metric"]),
+    ] {
+        let Output { status, stderr, .. } = infermeter(arguments);
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {stderr}");
+        for part in says {
+            assert!(stderr.contains(part), "{part:?}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_catalogue_is_printed() {
+    let Output { status, stdout, .. } = infermeter(&["metrics"]);
+    assert!(status.success());
+    assert_eq!(String::from_utf8(stdout).unwrap(), infermeter::names::markdown());
+}
+
+fn infermeter(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_infermeter")).args(arguments).output().unwrap()
+}
+
+fn text_of(choice: &Value) -> &str {
+    choice["message"]["content"].as_str().unwrap()
+}
+
+/// A demo that runs, until it is dropped.
+struct Demo {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    service: String,
+    metrics: String,
+}
+
+// === impl Demo ===
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_infermeter"))
+            .args(["demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let (mut service, mut metrics) = (String::new(), String::new());
+        while service.is_empty() || metrics.is_empty() {
+            let mut line = String::new();
+            assert!(output.read_line(&mut line).unwrap() > 0, "it ended before it began");
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["service", url] => url.clone_into(&mut service),
+                ["metrics", url] => url.clone_into(&mut metrics),
+                _ => {}
+            }
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { process, output, client, service, metrics }
+    }
+
+    async fn get(&self, url: &str) -> String {
+        let answer = self.client.get(url.parse().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.into()).unwrap()
+    }
+
+    /// The status, and what there is of the answer.
+    async fn post(&self, url: &str, body: &Value, fault: Option<&str>) -> (u16, String) {
+        let mut request = Request::post(url);
+        if let Some(fault) = fault {
+            request = request.header("x-demo-fault", fault);
+        }
+        let request = request.body(Full::from(body.to_string())).unwrap();
+        let mut answer = self.client.request(request).await.unwrap();
+        let (status, mut text) = (answer.status().as_u16(), Vec::new());
+        while let Some(Ok(frame)) = answer.frame().await {
+            text.extend(frame.into_data().unwrap());
+        }
+        (status, String::from_utf8(text).unwrap())
+    }
+
+    async fn ask_for_each_fault(&self) {
+        let url = format!("{}/v1/completions", self.service);
+        let whole = json!({"prompt": "the wind"});
+        let stream = json!({"prompt": "the wind", "stream": true});
+        for (fault, body, status, part) in [
+            ("error", &stream, 500, "a fault was asked for"),
+            ("stream-error", &stream, 200, "a fault was asked for"),
+            ("stream-error", &whole, 500, "a fault was asked for"),
+            ("cut", &stream, 200, "data: "),
+            ("cut", &whole, 200, "choices"),
+            ("slow", &whole, 200, "usage"),
+            ("other", &whole, 400, "allowed is error, stream-error, cut, slow"),
+        ] {
+            let (found, text) = self.post(&url, body, Some(fault)).await;
+            assert_eq!(found, status, "{fault}: {text}");
+            assert!(text.contains(part) && !text.contains("[DONE]"), "{fault}: {text}");
+        }
+        let too_long = json!({"prompt": "the wind", "max_tokens": 4096});
+        assert!(self.post(&url, &too_long, None).await.1.contains("context_length_exceeded"));
+        let unknown = json!({"prompt": "the wind", "model": "another"});
+        assert!(self.post(&url, &unknown, None).await.1.contains("model_not_found"));
+    }
+
+    /// Asks it to end; whether it did so well, and what it said last.
+    fn terminate(mut self) -> (bool, String) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let status = self.process.wait().unwrap();
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        (status.success(), rest)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
