@@ -63,6 +63,7 @@ const MOVES: &[&str] = &[
     "infermeter_tenant_tokens_total",
     "infermeter_token_accounting_total",
     "infermeter_request_duration_seconds_count",
+    "infermeter_admission_wait_seconds_count",
     "infermeter_requests_in_flight",
     "infermeter_running_limit",
     "infermeter_queue_oldest_age_seconds",
@@ -86,6 +87,7 @@ const REASONS: &[&str] = &[
     "server_error",
     "stream_error",
     "truncated",
+    "rejected",
 ];
 
 /// On a machine with more to do it may take longer than the 20 seconds that it is made for.

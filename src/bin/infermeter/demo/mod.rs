@@ -69,7 +69,7 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
         report.step(scheduler, step);
     }));
     let (close, closed) = oneshot::channel::<()>();
-    let app = Service::new(jobs).measured(meter.clone());
+    let app = Service::new(jobs).router(meter.clone());
     let serving = axum::serve(listener, app).with_graceful_shutdown(async {
         let _ = closed.await;
     });

@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use infermeter::{InferenceLayer, Meter, RequestMeter, Start};
+use infermeter::{AdmissionLayer, InferenceLayer, Meter, RequestMeter, Start};
 use serde_json::json;
 use tokio::{
     sync::mpsc::{self, unbounded_channel},
@@ -37,6 +37,12 @@ pub(crate) struct Service {
     number: Arc<AtomicU64>,
 }
 
+/// How many requests are let through to the engine, where some of them wait again; how many wait
+/// before that, and for how long.
+const RUNNING: usize = 16;
+const WAITING: usize = 32;
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
+
 /// The request header that says whose request it is.
 pub(crate) const TENANT: &str = "x-tenant";
 
@@ -55,26 +61,25 @@ impl Service {
         Self { jobs, number: Arc::default() }
     }
 
-    /// Its routes, without layers.
-    fn router(self) -> Router {
-        Router::new()
-            .route("/v1/chat/completions", post(chat))
-            .route("/v1/completions", post(completion))
-            .route("/v1/models", get(models))
-            .route("/health", get(health))
-            .fallback(not_found)
-            .method_not_allowed_fallback(not_allowed)
-            .with_state(self)
-    }
-
-    /// The same as its clients meet it: everything that it does is measured.
-    pub(crate) fn measured(self, meter: Meter) -> Router {
+    /// As its clients meet it: what generates has to be let in, and is measured.
+    pub(crate) fn router(self, meter: Meter) -> Router {
+        let admission =
+            AdmissionLayer::new(&meter, RUNNING).max_waiting(WAITING).wait_limit(WAIT_LIMIT);
         let tenant = |head: &Parts| {
             let name = head.headers.get(TENANT)?.to_str().ok()?;
             Some(name.to_owned())
         };
         let inference = InferenceLayer::new(meter).start(Start::Reported).tenant_from(tenant);
-        self.router().layer(inference)
+        Router::new()
+            .route("/v1/chat/completions", post(chat))
+            .route("/v1/completions", post(completion))
+            .route_layer(admission)
+            .route("/v1/models", get(models))
+            .route("/health", get(health))
+            .fallback(not_found)
+            .method_not_allowed_fallback(not_allowed)
+            .layer(inference)
+            .with_state(self)
     }
 
     async fn answer(
