@@ -44,7 +44,8 @@ pub(crate) struct Demo {
     #[arg(allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
 
-    /// Requests per second that the load sends, bursts included.
+    /// Requests per second that the load sends, bursts included; 0 leaves the service to clients
+    /// of your own.
     #[arg(long, env = "INFERMETER_RATE", value_name = "R", value_parser = rate)]
     #[arg(allow_negative_numbers = true, default_value = "10")]
     pub(crate) rate: f64,
@@ -79,17 +80,15 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    above_zero(text, YEAR).map(Duration::from_secs_f64)
+    let number = text.parse().ok().filter(|number| (0.001..=YEAR).contains(number));
+    let number = number.ok_or_else(|| format!("allowed is a number from 0.001 to {YEAR}"));
+    number.map(Duration::from_secs_f64)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    above_zero(text, MOST_REQUESTS)
-}
-
-fn above_zero(text: &str, most: f64) -> Result<f64, String> {
     // NB: NaN is in no range.
-    let number = text.parse().ok().filter(|number| (0.001..=most).contains(number));
-    number.ok_or_else(|| format!("allowed is a number from 0.001 to {most}"))
+    let number = text.parse().ok().filter(|number| (0.0..=MOST_REQUESTS).contains(number));
+    number.ok_or_else(|| format!("allowed is a number from 0 to {MOST_REQUESTS}"))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -137,8 +136,8 @@ mod tests {
             ("--seconds", "0", "from 0.001"),
             ("--seconds", "-1", "from 0.001"),
             ("--seconds", "1e30", "to 31536000"),
-            ("--rate", "0", "from 0.001"),
-            ("--rate", "NaN", "from 0.001"),
+            ("--rate", "-1", "from 0 to"),
+            ("--rate", "NaN", "from 0 to"),
             ("--rate", "inf", "to 1000"),
             ("--rate", "many", "to 1000"),
             ("--label", "variant", "KEY=VALUE"),

@@ -45,6 +45,10 @@ type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 /// Sends so many requests per second until `stop` is sent or dropped.
 pub(crate) async fn run(service: SocketAddr, rate: f64, mut stop: oneshot::Receiver<()>) {
+    if rate == 0.0 {
+        let _ = stop.await;
+        return;
+    }
     let client: HttpClient = Client::builder(TokioExecutor::new()).build_http();
     let mut random = fastrand::Rng::with_seed(SEED);
     let mut clients = JoinSet::new();
