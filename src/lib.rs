@@ -7,6 +7,7 @@ pub mod exporter;
 pub mod layer;
 pub mod names;
 pub mod outcome;
+pub mod process;
 pub mod record;
 pub mod stream;
 pub mod wire;
