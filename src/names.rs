@@ -229,8 +229,6 @@ pub static CATALOGUE: &[&Family] = &[
     &LABEL_OVERFLOW_TOTAL,
     &UNREAD_BODIES_TOTAL,
     &OBSERVATIONS_DROPPED_TOTAL,
-    &SCRAPE_DURATION_SECONDS,
-    &SERIES,
     &TOKEN_DRIFT_TOTAL,
     &PROCESS_CPU_SECONDS_TOTAL,
     &PROCESS_RESIDENT_MEMORY_BYTES,
@@ -240,6 +238,9 @@ pub static CATALOGUE: &[&Family] = &[
     &PROCESS_MAX_FDS,
     &PROCESS_THREADS,
     &PROCESS_START_TIME_SECONDS,
+    // What describes the page itself is known last.
+    &SCRAPE_DURATION_SECONDS,
+    &SERIES,
 ];
 
 // Families that are divided by each other carry the model alone, so that the division matches.

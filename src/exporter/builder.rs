@@ -6,16 +6,26 @@ use metrics_exporter_prometheus::PrometheusBuilder as RecorderBuilder;
 use tokio::net::ToSocketAddrs;
 
 use super::{Prometheus, page::Page};
-use crate::{names::Naming, record::Meter};
+use crate::{names::Naming, process::Process, record::Meter};
+
+/// The name of the source that the exporter brings with it.
+const PROCESS: &str = "process";
 
 /// Sets up a [`Prometheus`] exporter. See the [module docs](crate::exporter) for the ladder.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PrometheusBuilder {
     meter: Meter,
     naming: Naming,
+    has_process: bool,
 }
 
 // === impl PrometheusBuilder ===
+
+impl Default for PrometheusBuilder {
+    fn default() -> Self {
+        Self { meter: Meter::default(), naming: Naming::default(), has_process: true }
+    }
+}
 
 impl PrometheusBuilder {
     /// Publishes this meter: make one by [`Meter::builder`] for static labels and buckets of your
@@ -30,6 +40,17 @@ impl PrometheusBuilder {
     #[must_use]
     pub fn naming(mut self, naming: Naming) -> Self {
         self.naming = naming;
+        self
+    }
+
+    /// Whether to watch the process that the exporter runs in, as the source `process`: its
+    /// memory, processor time and file descriptors. Default: `true`.
+    ///
+    /// Say `false` where another process serves the model, and watch that one. Elsewhere than on
+    /// Linux there is nothing to watch.
+    #[must_use]
+    pub fn process(mut self, watch: bool) -> Self {
+        self.has_process = watch;
         self
     }
 
@@ -61,12 +82,15 @@ impl PrometheusBuilder {
     ///
     /// If the thread cannot be started.
     pub fn build(self) -> io::Result<Prometheus> {
-        let Self { meter, naming } = self;
+        let Self { meter, naming, has_process } = self;
         let recorder = meter.labels().iter().fold(RecorderBuilder::new(), |builder, label| {
             builder.add_global_label(label.key(), label.value())
         });
         let recorder = recorder.build_recorder();
         let page = Page::new(naming, recorder.handle());
+        if let Some(process) = has_process.then(Process::own).flatten() {
+            meter.watch(PROCESS, process);
+        }
         Prometheus::start(meter, page, recorder)
     }
 }

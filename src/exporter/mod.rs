@@ -18,10 +18,10 @@
 //! 3. [`PrometheusBuilder::build`] serves nothing: mount [`Prometheus::router`] into a server of
 //!    your own, or [`render`](Prometheus::render) the page yourself.
 //!
-//! The page holds every family of the [catalogue](crate::names), and after them what your code
-//! records through the macros of the `metrics` crate, once [`Prometheus::install_recorder`] was
-//! called. The server has a thread of its own, so that a busy service does not starve a scrape, nor
-//! a scrape the service.
+//! The page holds every family of the [catalogue](crate::names), those of the process included, and
+//! after them what your code records through the macros of the `metrics` crate, once
+//! [`Prometheus::install_recorder`] was called. The server has a thread of its own, so that a busy
+//! service does not starve a scrape, nor a scrape the service.
 //!
 //! | path | answer |
 //! | --- | --- |
