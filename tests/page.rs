@@ -13,6 +13,7 @@ use infermeter::{
     InferenceLayer, Meter,
     exporter::{Prometheus, PrometheusBuilder},
     names::Naming,
+    record::Collect,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -159,6 +160,57 @@ fn what_users_record_follows_on_the_same_page() {
     assert!(ours < page.find("my_retries_total").unwrap());
     let lines = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
     assert!(has_line(&page, &format!("infermeter_series{{zone=\"a\"}} {lines}.0")), "{lines}");
+}
+
+#[test]
+fn of_two_families_with_one_name_the_page_has_ours() {
+    let meter = Meter::new().model("m");
+    let exporter = Prometheus::builder().meter(meter.clone()).build().unwrap();
+    let recorder = exporter.recorder();
+    metrics::with_local_recorder(&recorder, || {
+        metrics::describe_counter!("vllm:request_total", "Mine.");
+        metrics::counter!("vllm:request_total", "model_name" => "m").increment(7);
+        metrics::gauge!("process_open_fds").set(7.0);
+        metrics::gauge!("infermeter_series").set(7.0);
+        // An alias, a line of a histogram.
+        metrics::histogram!("vllm:request_queue_time_seconds").record(7.0);
+        metrics::counter!("vllm:e2e_request_latency_seconds_count").increment(7);
+        metrics::describe_counter!("my_total", "Two\n\nlines \\ of \"help\".");
+        metrics::counter!("my_total", "a" => "x\n\ny \"z\" \\", "b" => "# TYPE q gauge")
+            .increment(3);
+        metrics::gauge!("my_gauge").set(1.5);
+        metrics::histogram!("my_seconds").record(0.5);
+    });
+    meter.sample();
+
+    let page = exporter.render();
+    let names: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let mut once = names.clone();
+    once.sort_unstable();
+    once.dedup_by_key(|line| line.split(' ').next());
+    assert_eq!(once.len(), names.len(), "{names:?}");
+    assert!(has_line(&page, "vllm:request_total{model_name=\"m\"} 0"));
+    assert!(!page.contains("Mine.") && !page.lines().any(|line| line.ends_with(" 7")), "{page}");
+
+    let whole = "# HELP my_total Two\\n\\nlines \\\\ of \"help\".\n# TYPE my_total counter\n\
+                 my_total{a=\"x\\n\\ny \\\"z\\\" \\\\\",b=\"# TYPE q gauge\"} 3\n\n";
+    assert!(page.contains(whole), "{page}");
+    assert!(page.contains("# TYPE my_gauge gauge\nmy_gauge 1.5\n\n"));
+    assert!(page.contains("# TYPE my_seconds summary\nmy_seconds{quantile=\"0\"} 0.5\n"));
+    let lines = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+    assert!(has_line(&page, &format!("infermeter_series {lines}.0")));
+}
+
+#[test]
+fn a_name_of_ours_that_is_not_on_the_page_is_the_users() {
+    let exporter = Prometheus::builder().process(false).build().unwrap();
+    metrics::with_local_recorder(&exporter.recorder(), || {
+        metrics::gauge!("process_open_fds").set(7.0);
+        metrics::counter!("vllm:num_preemptions_total").increment(1);
+    });
+    let page = exporter.render();
+    assert!(has_line(&page, "process_open_fds 7"), "{page}");
+    assert!(has_line(&page, "vllm:num_preemptions_total 1"));
 }
 
 #[test]

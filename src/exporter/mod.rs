@@ -20,8 +20,9 @@
 //!
 //! The page holds every family of the [catalogue](crate::names), those of the process included, and
 //! after them what your code records through the macros of the `metrics` crate, once
-//! [`Prometheus::install_recorder`] was called. The server has a thread of its own, so that a busy
-//! service does not starve a scrape, nor a scrape the service.
+//! [`Prometheus::install_recorder`] was called, but for names that are on the page already. The
+//! server has a thread of its own, so that a busy service does not starve a scrape, nor a scrape the
+//! service.
 //!
 //! | path | answer |
 //! | --- | --- |
@@ -58,6 +59,7 @@ mod server;
 mod text;
 #[cfg(feature = "prometheus")]
 mod upkeep;
+mod users;
 
 pub use self::bridge::{Bridge, BridgeBuilder};
 #[cfg(feature = "prometheus")]

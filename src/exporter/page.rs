@@ -8,7 +8,7 @@ use std::sync::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
-use super::text::Text;
+use super::{text::Text, users};
 use crate::{
     names::{self, Naming},
     record::{Collect, Meter, Readings, Value},
@@ -35,14 +35,16 @@ impl Page {
 
     pub(super) fn render(&self) -> String {
         let began = Instant::now();
-        let users = self.users.render();
         let state = self.state.get();
         let readings = state.map_or_else(Readings::default, |(state, _)| state.collect());
 
         let mut text = Text::new(&self.naming, &readings.labels);
         text.families(&readings);
-        let mut own = Readings::default();
         // Both describe the page, themselves included.
+        let own = [&names::SCRAPE_DURATION_SECONDS, &names::SERIES];
+        let taken = text.names().chain(own.map(|family| self.naming.name(family)));
+        let users = users::each_once(&self.users.render(), taken.collect());
+        let mut own = Readings::default();
         let series = text.series() + series_of(&users) + 2;
         own.push(&names::SCRAPE_DURATION_SECONDS, [], Value::Gauge(began.elapsed().as_secs_f64()));
         own.push(&names::SERIES, [], Value::Gauge(series as f64));

@@ -5,9 +5,12 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
-    names::{Family, Naming, StaticLabel},
+    names::{Family, Kind, Naming, StaticLabel},
     record::{FamilyReadings, HistogramReading, Readings, Series, Value},
 };
+
+/// How the lines of a histogram are told apart.
+const HISTOGRAM: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// A page in the making.
 pub(super) struct Text<'a> {
@@ -15,6 +18,7 @@ pub(super) struct Text<'a> {
     /// Static labels, ready to be appended to others.
     labels: String,
     page: String,
+    names: Vec<String>,
     series: usize,
 }
 
@@ -26,7 +30,7 @@ impl<'a> Text<'a> {
         for label in labels {
             push_label(&mut text, label.key(), label.value());
         }
-        Self { naming, labels: text, page: String::new(), series: 0 }
+        Self { naming, labels: text, page: String::new(), names: Vec::new(), series: 0 }
     }
 
     pub(super) fn families(&mut self, readings: &Readings) {
@@ -36,6 +40,11 @@ impl<'a> Text<'a> {
                 self.family(&alias, readings);
             }
         }
+    }
+
+    /// The families that are there so far, and what else their lines start with.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.names.iter().cloned()
     }
 
     /// How many series there are so far, one for each line.
@@ -51,6 +60,10 @@ impl<'a> Text<'a> {
 
     fn family(&mut self, name: &str, readings: &FamilyReadings) {
         let FamilyReadings { family, series, .. } = readings;
+        self.names.push(name.to_owned());
+        if family.kind == Kind::Histogram {
+            self.names.extend(HISTOGRAM.map(|suffix| format!("{name}{suffix}")));
+        }
         let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
         let kind = family.kind.as_str();
         self.page.push_str("# HELP ");
@@ -77,15 +90,16 @@ impl<'a> Text<'a> {
 
     fn histogram(&mut self, name: &str, labels: &str, reading: &HistogramReading) {
         let bounds = reading.bounds.iter().map(|bound| format!("{bound:?}"));
+        let [bucket, sum, count] = HISTOGRAM;
         let mut seen = 0;
         for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&reading.counts) {
             seen += count;
             let separator = if labels.is_empty() { "" } else { "," };
             let labels = format!("{labels}{separator}le=\"{bound}\"");
-            self.line(name, "_bucket", &labels, seen);
+            self.line(name, bucket, &labels, seen);
         }
-        self.line(name, "_sum", labels, format_args!("{:?}", reading.sum));
-        self.line(name, "_count", labels, seen);
+        self.line(name, sum, labels, format_args!("{:?}", reading.sum));
+        self.line(name, count, labels, seen);
     }
 
     fn line(&mut self, name: &str, suffix: &str, labels: &str, value: impl std::fmt::Display) {
