@@ -120,7 +120,8 @@ pub enum Dropped {
     Negative,
     /// Another source tells the same series.
     Duplicate,
-    /// Its labels or its kind are not those of the family, or more is in use than there is.
+    /// Its labels or its kind are not those of the family, the family is counted here, or more is in
+    /// use than there is.
     Invalid,
 }
 

@@ -238,8 +238,8 @@ const SELF_OUTRO: &str = "\
 responses pass through unchanged; only what their body would have told is missing.
 
 `reason` of a dropped observation is `not_finite`, `negative`, `duplicate` (another source tells the
-same series; counted at each view) or `invalid` (labels or kind are not those of the family, or more
-is in use than there is).";
+same series; counted at each view) or `invalid` (labels or kind are not those of the family, the
+family is counted here, or more is in use than there is).";
 
 const BUCKETS: &str = "
 ## Default buckets

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::collect::{FamilyReadings, Readings, Series, Value};
+use super::collect::{FamilyReadings, HistogramReading, Readings, Series, Value};
 use crate::{
     names::{self, Family, Kind},
     outcome::Dropped,
@@ -24,14 +24,45 @@ use crate::{
 /// How old readings may be: beyond it their source hangs, and they are gone.
 const OLD: Duration = Duration::from_secs(10);
 
+/// What a source may tell. All else is counted here, or describes the page: told from outside as
+/// well, the identities would not hold, or a series stand on the page twice.
+static TOLD: &[&Family] = &[
+    &names::REQUEST_PARAMS_MAX_TOKENS,
+    &names::REQUEST_PARAMS_N,
+    &names::ITERATION_TOKENS_TOTAL,
+    &names::NUM_REQUESTS_WAITING,
+    &names::NUM_REQUESTS_RUNNING,
+    &names::GPU_CACHE_USAGE_RATIO,
+    &names::KV_CACHE_USAGE_PERC,
+    &names::NUM_BLOCKS_USED,
+    &names::NUM_BLOCKS_TOTAL,
+    &names::CACHE_CONFIG_INFO,
+    &names::LORA_REQUESTS_INFO,
+    &names::NUM_PREEMPTIONS_TOTAL,
+    &names::PREFIX_CACHE_QUERIES_TOTAL,
+    &names::PREFIX_CACHE_HITS_TOTAL,
+    &names::RUNNING_LIMIT,
+    &names::KV_TOKENS_HELD,
+    &names::TOKEN_DRIFT_TOTAL,
+    &names::PROCESS_CPU_SECONDS_TOTAL,
+    &names::PROCESS_RESIDENT_MEMORY_BYTES,
+    &names::PROCESS_VIRTUAL_MEMORY_BYTES,
+    &names::PROCESS_MEMORY_LIMIT_BYTES,
+    &names::PROCESS_OPEN_FDS,
+    &names::PROCESS_MAX_FDS,
+    &names::PROCESS_THREADS,
+    &names::PROCESS_START_TIME_SECONDS,
+];
+
 /// What can be sampled: the state of a cache, a process, a device.
 ///
 /// A closure is one. [`Meter::watch`](super::Meter::watch) hands it to the exporter, whose own
 /// thread samples it, once a second by default; so it may take a while, but while it does no other
 /// source is sampled.
 pub trait Source: Send + 'static {
-    /// Writes what it reads now, for families of the [catalogue](crate::names) that are not
-    /// counted here already.
+    /// Writes what it reads now, for those families of the [catalogue](crate::names) that describe
+    /// an engine or a process. What is counted here cannot be told: it is dropped, and counted in
+    /// `infermeter_observations_dropped_total`.
     ///
     /// # Errors
     ///
@@ -49,7 +80,7 @@ pub struct SourceStatus {
     /// Its name.
     pub name: Arc<str>,
     /// Whether its last sample succeeded and is not older than ten seconds; `None` before the
-    /// first one.
+    /// first one, unless that takes longer than ten seconds.
     pub up: Option<bool>,
     /// Time since a sample last succeeded.
     pub age: Option<Duration>,
@@ -82,6 +113,8 @@ struct Sampled {
 #[derive(Default)]
 struct Last {
     readings: Readings,
+    /// When the first sample began.
+    began: Option<Instant>,
     succeeded: Option<Instant>,
     outcome: Option<Result<(), Arc<str>>>,
 }
@@ -198,6 +231,7 @@ impl Sampled {
         let Ok(mut source) = self.source.try_lock() else {
             return;
         };
+        self.last().began.get_or_insert_with(Instant::now);
         let mut readings = Readings::default();
         let sample = AssertUnwindSafe(|| source.sample(&mut readings));
         let outcome = match catch_unwind(sample) {
@@ -241,23 +275,29 @@ impl Sampled {
 
 impl Last {
     fn is_up(&self) -> Option<bool> {
-        let is_fresh = self.succeeded.is_some_and(|at| at.elapsed() <= OLD);
-        self.outcome.as_ref().map(|outcome| outcome.is_ok() && is_fresh)
+        let is_fresh = |at: Instant| at.elapsed() <= OLD;
+        match &self.outcome {
+            Some(outcome) => Some(outcome.is_ok() && self.succeeded.is_some_and(is_fresh)),
+            // A device that hangs may do so from the first time on.
+            None => self.began.filter(|at| !is_fresh(*at)).map(|_| false),
+        }
     }
 }
 
 /// Why a reading cannot be published.
 fn problem_of(family: &'static Family, series: &Series) -> Option<Dropped> {
-    let is_ours = names::CATALOGUE.iter().any(|known| std::ptr::eq(*known, family));
-    if !is_ours || series.labels.len() != family.labels.len() {
+    let may_be_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
+    if !may_be_told || series.labels.len() != family.labels.len() {
         return Some(Dropped::Invalid);
     }
     let number = match (&series.value, family.kind) {
         (Value::Counter(_), Kind::Counter) => return None,
         (Value::FloatCounter(n), Kind::Counter) | (Value::Gauge(n), Kind::Gauge) => *n,
         (Value::Histogram(reading), Kind::Histogram) => {
-            let is_whole = reading.counts.len() == reading.bounds.len() + 1;
-            return (!is_whole || !reading.sum.is_finite()).then_some(Dropped::Invalid);
+            let HistogramReading { bounds, counts, sum } = reading;
+            let is_whole = counts.len() == bounds.len() + 1 && sum.is_finite();
+            let rises = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|b| b.is_finite());
+            return (!is_whole || !rises).then_some(Dropped::Invalid);
         }
         _ => return Some(Dropped::Invalid),
     };
