@@ -68,6 +68,10 @@ impl Tenants {
         }
         drop(labels);
         let mut labels = self.labels.write().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have taken the last place for this very label.
+        if let Some(id) = labels.ids.get(label) {
+            return *id;
+        }
         // NB: `none` and `other` take no place from the named ones.
         let is_named = |label: &str| ![NONE, OTHER].contains(&label);
         let named = labels.all.iter().filter(|known| is_named(known)).count();
@@ -137,6 +141,23 @@ mod tests {
         assert_eq!(ids, ["none", "a", "b", "other", "a", "none", "other", "other"]);
         assert_eq!(&*tenants.label(tenants.id(None)), "none");
         assert_eq!(tenants.overflow(), 2);
+    }
+
+    #[test]
+    fn threads_that_ask_for_the_last_place_at_once_all_get_it() {
+        for _ in 0..500 {
+            let tenants = Tenants::new(1);
+            let ready = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        ready.wait();
+                        tenants.id(Some("a"));
+                    });
+                }
+            });
+            assert_eq!(tenants.overflow(), 0);
+        }
     }
 
     #[test]
