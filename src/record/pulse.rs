@@ -7,7 +7,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicU64,
-            Ordering::{AcqRel, Relaxed},
+            Ordering::{AcqRel, Acquire},
         },
     },
     time::Duration,
@@ -45,8 +45,14 @@ impl Pulse {
         self.waiting().remove(&(arrival, id));
     }
 
-    pub(super) fn starts(&self, at: impl FnOnce() -> Instant) {
-        if self.running.fetch_add(1, AcqRel) == 0 {
+    /// NB: signs first, so that no view sees it run and the last sign of long ago; and after, where
+    /// the last one that ran has ended in between.
+    pub(super) fn starts(&self, at: impl Fn() -> Instant) {
+        let is_first = self.running.load(Acquire) == 0;
+        if is_first {
+            self.sign(at());
+        }
+        if self.running.fetch_add(1, AcqRel) == 0 && !is_first {
             self.sign(at());
         }
     }
@@ -70,7 +76,7 @@ impl Pulse {
 
     /// Time since the last sign of life, while requests run.
     pub(super) fn last_sign_age(&self) -> Option<Duration> {
-        let is_running = self.running.load(Relaxed) > 0;
+        let is_running = self.running.load(Acquire) > 0;
         is_running.then(|| self.last_sign().elapsed())
     }
 
@@ -122,5 +128,27 @@ mod tests {
         assert_eq!(pulse.last_sign_age(), Some(SECOND * 2));
         pulse.stops();
         assert_eq!(pulse.last_sign_age(), None);
+    }
+
+    #[test]
+    fn no_view_sees_a_start_with_a_sign_of_long_ago() {
+        for _ in 0..200 {
+            let pulse = Pulse::new();
+            *pulse.last_sign() -= SECOND * 1000;
+            let ready = std::sync::Barrier::new(2);
+            let age = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    ready.wait();
+                    pulse.starts(Instant::now);
+                });
+                ready.wait();
+                loop {
+                    if let Some(age) = pulse.last_sign_age() {
+                        break age;
+                    }
+                }
+            });
+            assert!(age < SECOND * 500, "{age:?}");
+        }
     }
 }
