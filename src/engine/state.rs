@@ -44,7 +44,7 @@ pub struct KvUsage {
     pub tokens: Option<u64>,
 }
 
-/// LoRA adapters of an engine.
+/// LoRA adapters of an engine. The order of their names says nothing, and is not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lora {
     /// How many may be loaded at once.
@@ -114,7 +114,12 @@ impl Told {
         self.state.kv == kv
     }
 
-    pub(super) fn lora(&mut self, lora: Option<Lora>) {
+    pub(super) fn lora(&mut self, mut lora: Option<Lora>) {
+        // A set that is told in another order each time would be another series each time.
+        if let Some(Lora { max: _, running, waiting }) = &mut lora {
+            running.sort_unstable();
+            waiting.sort_unstable();
+        }
         if lora != self.state.lora {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             self.lora_changed = now.map_or(0.0, |now| now.as_secs_f64());
