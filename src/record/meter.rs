@@ -73,7 +73,8 @@ impl Meter {
     /// A meter that measures nothing, for a service whose metrics are off: layers pass every
     /// request by, handles do nothing, sources are never sampled, a view of it is empty.
     pub fn disabled() -> Self {
-        let models = Models::new(0, Shapes::default());
+        // One, which `/readyz` names.
+        let models = Models::new(1, Shapes::default());
         let mut shared = Shared::new(models, Tenants::new(0), Vec::new());
         shared.is_disabled = true;
         Self::of(shared)
