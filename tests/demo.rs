@@ -133,7 +133,7 @@ async fn everything_moves_and_the_identities_hold() {
 
 #[tokio::test]
 async fn it_speaks_as_openai_does() {
-    let demo = Demo::start(&["--rate", "0.001"]);
+    let demo = Demo::start(&["--rate", "0"]);
     let url = format!("{}/v1/chat/completions", demo.service);
     let messages = json!([{"role": "user", "content": "Where does the river go?"}]);
     let body = json!({"messages": messages, "max_tokens": 4, "n": 2});
@@ -188,7 +188,7 @@ fn what_cannot_be_is_an_error() {
     let taken = taken.local_addr().unwrap().to_string();
     for (arguments, code, says) in [
         (&["demo", "--listen", &taken][..], 1, &["--listen", taken.as_str(), "port 0"][..]),
-        (&["demo", "--rate", "0"], 2, &["--rate", "'0'", "allowed is a number from 0.001"]),
+        (&["demo", "--rate", "-1"], 2, &["--rate", "'-1'", "allowed is a number from 0 to"]),
         (&["demo", "--label", "a=1", "--label", "a=2"], 1, &["\"a\" is given twice"]),
         (&["demo", "--label", "job=x"], 2, &["--label", "job"]),
         (&["metric"], 2, &["metric"]),

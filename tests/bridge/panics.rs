@@ -90,6 +90,6 @@ fn a_recorder_that_panics_misses_nothing_for_ever() {
     for _ in 0..100 {
         bridge.push();
     }
-    let own = Prometheus::builder().meter(meter).build().unwrap();
+    let own = Prometheus::builder().process(false).meter(meter).build().unwrap();
     assert_same(&own.render(), &page.render());
 }

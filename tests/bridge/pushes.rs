@@ -25,7 +25,7 @@ proptest! {
         push_every in 1..10_usize,
     ) {
         let meter = Meter::builder().label("zone", "a b").build().unwrap().model("m");
-        let own = Prometheus::builder().meter(meter.clone()).build().unwrap();
+        let own = Prometheus::builder().process(false).meter(meter.clone()).build().unwrap();
         let (recorder, stock) = stock(&Naming::vllm());
         let bridge = Bridge::to(recorder).build();
         meter.attach(&bridge);
@@ -93,7 +93,10 @@ fn two_bridges_on_one_meter() {
     second.push();
     let [first, second] = [first_page, second_page].map(|page| page.render());
     assert_same(&first, &second);
-    assert_same(&Prometheus::builder().meter(meter).build().unwrap().render(), &second);
+    assert_same(
+        &Prometheus::builder().process(false).meter(meter).build().unwrap().render(),
+        &second,
+    );
 }
 
 #[test]
@@ -131,6 +134,6 @@ fn pushed_in_a_storm() {
         }
     });
     bridge.shutdown();
-    let own = Prometheus::builder().meter(meter).build().unwrap();
+    let own = Prometheus::builder().process(false).meter(meter).build().unwrap();
     assert_same_but_for_sums(&own.render(), &page.render(), 0.01);
 }

@@ -18,15 +18,14 @@ use tokio::{
 use super::{
     engine::Event,
     fault::Fault,
-    openai::{Chunks, DONE, Error, Finish, Usage},
+    openai::{Chunks, DONE, Error, Shape, Usage},
 };
 
 /// What an answer is made of.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) events: UnboundedReceiver<(usize, Event)>,
-    /// Of each choice, how many words it will have, and why it ends there.
-    pub(crate) choices: Vec<(usize, Finish)>,
+    pub(crate) choices: Vec<Shape>,
     pub(crate) prompt: usize,
     pub(crate) cached: usize,
 }
@@ -56,8 +55,9 @@ const SLOW: Duration = Duration::from_millis(100);
 impl Plan {
     /// What it took, once all words are there.
     pub(crate) fn usage(&self) -> Usage {
-        let completion = self.choices.iter().map(|(words, _)| words).sum();
-        Usage { prompt: self.prompt, cached: self.cached, completion }
+        let sum = |part: fn(&Shape) -> usize| self.choices.iter().map(part).sum();
+        let (completion, reasoning) = (sum(|shape| shape.words), sum(|shape| shape.thoughts));
+        Usage { prompt: self.prompt, cached: self.cached, completion, reasoning }
     }
 }
 
@@ -80,13 +80,14 @@ impl Answer {
         match event {
             Event::Started { .. } => {}
             Event::Word(word) => {
-                let is_first = self.words[choice] == 0;
+                let (shape, place) = (self.plan.choices[choice], self.words[choice]);
                 self.words[choice] += 1;
-                self.pending.push_back(self.chunks.word(choice, is_first, word));
+                self.pending.push_back(self.chunks.word(choice, shape, place, word));
                 self.fail();
             }
             Event::Over => {
-                self.pending.push_back(self.chunks.finish(choice, self.plan.choices[choice].1));
+                self.pending
+                    .push_back(self.chunks.finish(choice, self.plan.choices[choice].finish));
                 self.open -= 1;
                 if self.open == 0 {
                     if self.include_usage {

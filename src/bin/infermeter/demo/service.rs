@@ -28,7 +28,7 @@ use super::{
     answer::{Answer, Plan},
     engine::{Ask, Event, Job, Lengths, hash},
     fault::{Broken, Fault},
-    openai::{Chunks, Error, Finish, Heading, Kind, MODELS, Model, Request, whole},
+    openai::{Chunks, Error, Finish, Heading, Kind, MODELS, Model, Request, Shape, Text, whole},
 };
 
 #[derive(Clone, Debug)]
@@ -128,7 +128,8 @@ impl Service {
             let wanted = ANSWERS.draw(&mut fastrand::Rng::with_seed(seed));
             let finish = if wanted > room { Finish::Length } else { Finish::Stop };
             let length = wanted.min(room);
-            choices.push((length, finish));
+            let thoughts = if request.kind == Kind::Chat { length * request.effort / 4 } else { 0 };
+            choices.push(Shape { words: length, thoughts, finish });
             let adapter = request.model.adapter;
             let ask = Ask { prompt: request.prompt.clone(), adapter, seed, length };
             let job = Job { ask, choice, events: sender.clone() };
@@ -173,8 +174,9 @@ async fn at_once(
     fault: Option<Fault>,
     meter: &RequestMeter,
 ) -> Result<Response, Error> {
-    let mut choices: Vec<_> =
-        plan.choices.iter().map(|(_, finish)| (String::new(), *finish)).collect();
+    let mut choices: Vec<(Text, Shape)> =
+        plan.choices.iter().map(|shape| (Text::default(), *shape)).collect();
+    let mut words = vec![0; choices.len()];
     let (mut open, mut has_begun) = (choices.len(), false);
     while open > 0 {
         match plan.events.recv().await {
@@ -183,9 +185,9 @@ async fn at_once(
                 if !mem::replace(&mut has_begun, true) {
                     meter.first_token(); // nothing of it is seen in the bytes
                 }
-                let text = &mut choices[choice].0;
-                text.push_str(if text.is_empty() { "" } else { " " });
-                text.push_str(word);
+                let (text, shape) = &mut choices[choice];
+                text.push(*shape, words[choice], word);
+                words[choice] += 1;
             }
             Some((_, Event::Over)) => open -= 1,
             None => return Err(Error::fault(STOPPED)),

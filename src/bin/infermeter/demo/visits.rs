@@ -59,6 +59,7 @@ impl Visit {
                 match dice {
                     40..46 => body["n"] = 2.into(),
                     46..60 => body["max_tokens"] = random.u64(1..80).into(),
+                    80..90 => body["reasoning_effort"] = "high".into(),
                     60..63 => stay = Stay::Frames(0),
                     63..67 => stay = Stay::Frames(random.usize(2..20)),
                     67..72 => stay = Stay::Impatient(Duration::from_millis(random.u64(5..500))),
@@ -128,6 +129,7 @@ mod tests {
         some(&|request| !request.stream);
         some(&|request| request.stream && !request.include_usage);
         some(&|request| request.n == 2);
+        some(&|request| request.effort > 0);
         some(&|request| request.kind == Kind::Completion && request.include_usage);
         some(&|request| request.model.adapter.is_some());
         for fault in Fault::ALL {

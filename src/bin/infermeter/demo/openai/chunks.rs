@@ -38,6 +38,26 @@ pub(crate) struct Usage {
     pub(crate) prompt: usize,
     pub(crate) cached: usize,
     pub(crate) completion: usize,
+    /// The part of the completion that was thought, not said.
+    pub(crate) reasoning: usize,
+}
+
+/// What one choice of an answer will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How many words it will have.
+    pub(crate) words: usize,
+    /// How many of them are thoughts: the first ones.
+    pub(crate) thoughts: usize,
+    /// Why it ends there.
+    pub(crate) finish: Finish,
+}
+
+/// The words of one choice that is not streamed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) thoughts: String,
+    pub(crate) words: String,
 }
 
 /// The end of every stream that came to its end.
@@ -78,10 +98,14 @@ impl Chunks {
         (self.kind == Kind::Chat).then(|| self.event(choice, delta, "null"))
     }
 
-    /// NB: words need no escapes.
-    pub(crate) fn word(&self, choice: usize, is_first: bool, word: &str) -> String {
-        let space = if is_first { "" } else { " " };
+    /// The word at a place of a choice. NB: words need no escapes.
+    pub(crate) fn word(&self, choice: usize, shape: Shape, place: usize, word: &str) -> String {
+        let is_thought = place < shape.thoughts;
+        let space = if place == 0 || place == shape.thoughts { "" } else { " " };
         let content = match self.kind {
+            Kind::Chat if is_thought => {
+                format!(r#""delta":{{"reasoning_content":"{space}{word}"}}"#)
+            }
             Kind::Chat => format!(r#""delta":{{"content":"{space}{word}"}}"#),
             Kind::Completion => format!(r#""text":"{space}{word}""#),
         };
@@ -133,29 +157,47 @@ impl Finish {
     }
 }
 
+// === impl Text ===
+
+impl Text {
+    pub(crate) fn push(&mut self, shape: Shape, place: usize, word: &str) {
+        let text = if place < shape.thoughts { &mut self.thoughts } else { &mut self.words };
+        text.push_str(if text.is_empty() { "" } else { " " });
+        text.push_str(word);
+    }
+}
+
 // === impl Usage ===
 
 impl Usage {
     fn json(self) -> Value {
-        let Self { prompt, cached, completion } = self;
+        let Self { prompt, cached, completion, reasoning } = self;
         json!({
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
             "prompt_tokens_details": { "cached_tokens": cached },
+            "completion_tokens_details": { "reasoning_tokens": reasoning },
         })
     }
 }
 
-/// An answer that is not streamed; of each choice, its text and why it ended.
-pub(crate) fn whole(heading: Heading, choices: &[(String, Finish)], usage: Usage) -> String {
+/// An answer that is not streamed.
+pub(crate) fn whole(heading: Heading, choices: &[(Text, Shape)], usage: Usage) -> String {
     let Heading { kind, number: _, created, model } = heading;
-    let choice = |(index, (text, finish)): (usize, &(String, Finish))| {
-        let reason = finish.as_str();
+    let choice = |(index, (text, shape)): (usize, &(Text, Shape))| {
+        let reason = shape.finish.as_str();
+        let Text { thoughts, words: text } = text;
+        let thoughts = Some(thoughts).filter(|thoughts| !thoughts.is_empty());
         match kind {
             Kind::Chat => json!({
                 "index": index,
-                "message": { "role": "assistant", "content": text, "refusal": null },
+                "message": {
+                    "role": "assistant",
+                    "content": text,
+                    "reasoning_content": thoughts,
+                    "refusal": null,
+                },
                 "logprobs": null,
                 "finish_reason": reason,
             }),
@@ -196,7 +238,8 @@ mod tests {
     #[test]
     fn every_event_is_json_as_clients_expect_it() {
         let chat = chunks(Kind::Chat, true);
-        let word = parse(&chat.word(1, false, "river"));
+        let shape = Shape { words: 3, thoughts: 1, finish: Finish::Length };
+        let word = parse(&chat.word(1, shape, 2, "river"));
         let choice = json!([{"index": 1, "delta": {"content": " river"}, "logprobs": null,
             "finish_reason": null}]);
         assert_eq!(
@@ -204,15 +247,20 @@ mod tests {
             json!({"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1,
                 "model": "demo-40b", "choices": choice, "usage": null})
         );
+        let thought = parse(&chat.word(0, shape, 0, "hm"));
+        assert_eq!(thought["choices"][0]["delta"], json!({"reasoning_content": "hm"}));
+        let first = parse(&chat.word(0, shape, 1, "the"));
+        assert_eq!(first["choices"][0]["delta"], json!({"content": "the"}));
         let prelude = parse(&chat.prelude(0).unwrap());
         assert_eq!(prelude["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
         assert_eq!(parse(&chat.finish(0, Finish::Length))["choices"][0]["finish_reason"], "length");
-        let usage = parse(&chat.usage(Usage { prompt: 5, cached: 2, completion: 3 }));
+        let usage = parse(&chat.usage(Usage { prompt: 5, cached: 2, completion: 3, reasoning: 1 }));
         assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(8)));
         assert_eq!(usage["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
 
         let completion = chunks(Kind::Completion, false);
-        let word = parse(&completion.word(0, true, "river"));
+        let shape = Shape { words: 3, thoughts: 0, finish: Finish::Stop };
+        let word = parse(&completion.word(0, shape, 0, "river"));
         assert_eq!((&word["choices"][0]["text"], &word["id"]), (&json!("river"), &json!("cmpl-7")));
         assert!(word.get("usage").is_none() && completion.prelude(0).is_none());
         assert_eq!(parse(&completion.finish(0, Finish::Stop))["choices"][0]["text"], "");

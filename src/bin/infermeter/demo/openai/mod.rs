@@ -5,7 +5,7 @@ mod error;
 mod request;
 
 pub(crate) use self::{
-    chunks::{Chunks, DONE, Finish, Heading, Usage, whole},
+    chunks::{Chunks, DONE, Finish, Heading, Shape, Text, Usage, whole},
     error::Error,
     request::Request,
 };

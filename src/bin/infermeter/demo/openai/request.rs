@@ -17,7 +17,12 @@ pub(crate) struct Request {
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) seed: u64,
+    /// How much of a chat's answer it thinks first, in quarters.
+    pub(crate) effort: usize,
 }
+
+/// Words for it, each a quarter more.
+const EFFORTS: [&str; 4] = ["none", "low", "medium", "high"];
 
 // === impl Request ===
 
@@ -53,6 +58,7 @@ impl Request {
             stream: fields.flag("stream")?,
             include_usage: options.map_or(Ok(false), |options| options.flag("include_usage"))?,
             seed: fields.get("seed").map_or(0, |seed| hash(seed.to_string())),
+            effort: effort(fields)?,
         })
     }
 
@@ -84,6 +90,12 @@ fn model(fields: Fields<'_>) -> Result<Model, Error> {
         code: Some("model_not_found"),
         ..Error::field("model", &name.as_str().into(), &names)
     })
+}
+
+fn effort(fields: Fields<'_>) -> Result<usize, Error> {
+    let Some(asked) = fields.get("reasoning_effort") else { return Ok(0) };
+    let effort = EFFORTS.iter().position(|effort| asked == effort);
+    effort.ok_or_else(|| Error::field("reasoning_effort", asked, &EFFORTS.join(", ")))
 }
 
 /// The words of all messages; the role of each is a token too.
@@ -223,6 +235,7 @@ mod tests {
             (Kind::Completion, json!({"prompt": "a", "max_tokens": -1}), "max_tokens is -1"),
             (Kind::Completion, json!({"prompt": "a", "max_tokens": "9"}), "max_tokens is \"9\""),
             (Kind::Completion, json!({"prompt": "a", "stream": "yes"}), "true or false"),
+            (Kind::Completion, json!({"prompt": "a", "reasoning_effort": "all"}), "none, low,"),
             (Kind::Completion, json!({"prompt": "a", "stream_options": 1}), "an object"),
             (Kind::Completion, json!({"prompt": "a", "model": 4}), "demo-40b, demo-40b-sql"),
         ] {
