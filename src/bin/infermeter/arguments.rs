@@ -63,7 +63,7 @@ Faults to try: the service does what the request header `x-demo-fault` asks for.
   cut           the answer ends in the middle, without an end marker
   slow          a pause before each word (one of a second where nothing is streamed)
 
-  curl -N http://127.0.0.1:8000/v1/chat/completions -H 'x-demo-fault: cut' --json \\
+  curl -N http://127.0.0.1:8000/v1/chat/completions -H 'x-demo-fault: cut' -d \\
     '{\"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"Where does the river go?\"}]}'";
 
 /// The most requests per second that a load of one process is good for.

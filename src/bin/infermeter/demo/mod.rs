@@ -125,7 +125,7 @@ fn greet(service: SocketAddr, page: SocketAddr, seconds: Option<Duration>) -> io
     say(&format!(
         "infermeter demo: a simulated engine, and a load on it; {end}\n\
          service  http://{service}\n\
-         try      curl -N http://{service}/v1/chat/completions --json \
+         try      curl -N http://{service}/v1/chat/completions -d \
          '{{\"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Where does the river go?\"}}]}}'\n\
          metrics  http://{page}/metrics\n\
          try      curl -s http://{page}/metrics | grep {some}"
