@@ -59,6 +59,7 @@ mod server;
 mod text;
 #[cfg(feature = "prometheus")]
 mod upkeep;
+#[cfg(feature = "prometheus")]
 mod users;
 
 pub use self::bridge::{Bridge, BridgeBuilder};
