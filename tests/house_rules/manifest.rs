@@ -53,6 +53,25 @@ fn the_card_of_packages_is_what_it_is_made_of() {
     assert_eq!(exporter["uses_default_features"], false);
 }
 
+/// An edit can lose the end of the file, and then nothing warns and the instructions that are counted
+/// are others.
+#[test]
+fn the_lints_and_the_profile_that_is_counted_are_there() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    for line in [
+        "[lints.rust]",
+        "missing_docs = \"warn\"",
+        "unsafe_code = \"forbid\"",
+        "[lints.clippy]",
+        "unwrap_used = \"warn\"",
+        "[profile.bench]",
+        "codegen-units = 1",
+    ] {
+        assert!(manifest.lines().any(|found| found == line), "{line}");
+    }
+}
+
 /// Every package that a user of this one compiles, with all features, on this platform.
 fn needed(metadata: &Value) -> HashSet<&str> {
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
