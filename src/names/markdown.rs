@@ -231,7 +231,8 @@ Blocks nearly all in use while `vllm:gpu_cache_usage_ratio` is lower is fragment
 `1 - infermeter_kv_tokens_held / (vllm:num_blocks_used * block_size)`.
 
 `infermeter_last_token_age_seconds` may be a quarter of a second behind. Where answers are not
-streamed and the engine does not tell of its steps, tokens come when a request ends.";
+streamed, or not read, and neither the service nor the engine tells of tokens, they come when a
+request ends well.";
 
 const SELF_OUTRO: &str = "\
 `reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such

@@ -114,3 +114,10 @@ impl Closing<'_> {
         self.generated.filter(|_| self.body.is_none_or(is_one))
     }
 }
+
+/// When something came of a request last. A whole answer comes at its end, as does what is not read.
+pub(super) fn last_sign(outcome: Outcome, body: Option<&Summary>) -> Option<Instant> {
+    let Summary { last_token, ended, .. } = body?;
+    let is_whole = matches!(outcome, Outcome::Success(_));
+    last_token.or(is_whole.then_some(*ended))
+}

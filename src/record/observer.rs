@@ -18,6 +18,9 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 pub struct RequestObserver {
     record: Arc<Record>,
     itl: LocalHistogram,
+    /// Tokens came since the last frame that was seen to have passed.
+    has_tokens: bool,
+    last_token: Option<Instant>,
     flush_at: Instant,
 }
 
@@ -27,12 +30,13 @@ impl RequestObserver {
     #[inline]
     pub(crate) fn new(record: Arc<Record>) -> Self {
         let flush_at = record.arrival() + FLUSH_EVERY;
-        Self { record, itl: LocalHistogram::default(), flush_at }
+        let itl = LocalHistogram::default();
+        Self { record, itl, has_tokens: false, last_token: None, flush_at }
     }
 
     /// Says whether there were any.
     fn flush_gaps(&mut self) -> bool {
-        let Self { record, itl, flush_at: _ } = self;
+        let Self { record, itl, .. } = self;
         let are_any = !itl.is_empty();
         record.series(|series| itl.flush(&series.itl));
         are_any
@@ -47,16 +51,21 @@ impl Observer for RequestObserver {
     }
 
     fn gap(&mut self, gap: Duration, tokens: u64) {
-        let Self { record, itl, flush_at: _ } = self;
+        let Self { record, itl, has_tokens, .. } = self;
+        *has_tokens = true;
         record.series(|series| itl.spread(gap, tokens, &series.itl));
     }
 
     fn frame(&mut self, now: Instant, so_far: impl FnOnce() -> Usage) {
+        // NB: what flushes may be a comment, long after the last token.
+        if std::mem::take(&mut self.has_tokens) {
+            self.last_token = Some(now);
+        }
         if now >= self.flush_at {
             self.flush_at = now + FLUSH_EVERY;
             self.record.publish_so_far(so_far());
-            if self.flush_gaps() {
-                self.record.sign(now);
+            if let (true, Some(at)) = (self.flush_gaps(), self.last_token) {
+                self.record.sign(at);
             }
         }
     }

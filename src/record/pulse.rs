@@ -57,8 +57,13 @@ impl Pulse {
         }
     }
 
-    pub(super) fn stops(&self) {
-        self.running.fetch_sub(1, AcqRel);
+    /// NB: a sign only where others run still; who starts after none did signs itself.
+    pub(super) fn stops(&self, last_sign: impl FnOnce() -> Option<Instant>) {
+        if self.running.fetch_sub(1, AcqRel) > 1 {
+            if let Some(at) = last_sign() {
+                self.sign(at);
+            }
+        }
     }
 
     /// A token came.
@@ -124,9 +129,9 @@ mod tests {
         assert_eq!(pulse.last_sign_age(), Some(SECOND));
         pulse.sign(Instant::now());
         tokio::time::advance(SECOND * 2).await;
-        pulse.stops();
+        pulse.stops(|| None);
         assert_eq!(pulse.last_sign_age(), Some(SECOND * 2));
-        pulse.stops();
+        pulse.stops(|| None);
         assert_eq!(pulse.last_sign_age(), None);
     }
 

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    closing::Closing,
+    closing::{Closing, last_sign},
     ends::End,
     histogram::nanos,
     meter::Shared,
@@ -274,7 +274,9 @@ impl Record {
         if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
             match state.phase {
                 Phase::Queue => self.waits_no_longer(&mut state, arrived_as),
-                Phase::Prefill | Phase::Decode => arrived_as.pulse.stops(),
+                Phase::Prefill | Phase::Decode => {
+                    arrived_as.pulse.stops(|| last_sign(outcome, body))
+                }
             }
         }
         if let Some(reason) = body.and_then(|body| body.unread) {

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use http::Request;
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use infermeter::{InferenceLayer, Meter, Start, names, record::Collect};
 use tokio::{task::JoinHandle, time::sleep};
@@ -204,4 +204,48 @@ async fn after_all_have_ended_nothing_is_left() {
     sleep(SECOND).await;
     assert_idle(&meter);
     assert_eq!(meter.collect().series(&names::LAST_TOKEN_AGE_SECONDS).len(), 0);
+}
+
+/// A comment keeps the connection open, and is no token: what came before it came before it.
+#[tokio::test(start_paused = true)]
+async fn a_comment_is_no_sign_of_life() {
+    let meter = Meter::new().model("m");
+    let comment = (30_000, ": still here\n\n");
+    let stalls = [(100, CONTENT), (100, CONTENT), comment, (NEVER, CONTENT)];
+    let request = send(&meter, Start::Call, 0, stalls);
+    sleep(SECOND * 31).await;
+    assert_about(last_token(&meter), 30.8);
+    gone([request]).await;
+}
+
+/// What is not streamed comes at its end, all at once.
+#[tokio::test(start_paused = true)]
+async fn whole_answers_are_signs_of_life() {
+    const WHOLE: &str = r#"{"choices":[{"index":0,"text":"a","finish_reason":"stop"}],
+        "usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    for path in ["/v1/completions", "/v1/embeddings"] {
+        let meter = Meter::new().model("m");
+        let service = service_fn(async |_: Request<()>| {
+            sleep(SECOND * 3).await;
+            Ok::<_, Infallible>(Response::new(WHOLE.to_owned()))
+        });
+        let service = InferenceLayer::new(meter.clone()).layer(service);
+        let send = || {
+            let (service, request) = (service.clone(), Request::post(path).body(()).unwrap());
+            tokio::spawn(async {
+                service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+            })
+        };
+        // There is always one that runs.
+        let mut requests = Vec::new();
+        for _ in 0..50 {
+            requests.push(send());
+            sleep(SECOND).await;
+            assert!(last_token(&meter).unwrap() <= 3.0, "{path}: {:?}", last_token(&meter));
+        }
+        for request in requests {
+            request.await.unwrap();
+        }
+        assert_idle(&meter);
+    }
 }
