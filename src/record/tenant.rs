@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use super::model::{LONGEST_LABEL, ModelId, OTHER};
+use super::{
+    model::{LONGEST_LABEL, ModelId, OTHER},
+    series::Fact,
+};
 
 /// The label of requests that belong to nobody.
 const NONE: &str = "none";
@@ -35,8 +38,8 @@ struct Labels {
 /// What the requests of one tenant and one model have used.
 #[derive(Debug, Default)]
 struct TenantTokens {
-    prompt: AtomicU64,
-    generation: AtomicU64,
+    prompt: Fact,
+    generation: Fact,
 }
 
 // === impl TenantId ===
@@ -90,8 +93,8 @@ impl Tenants {
 
     pub(super) fn used(&self, model: ModelId, tenant: TenantId, prompt: u64, generation: u64) {
         let add = |tokens: &TenantTokens| {
-            tokens.prompt.fetch_add(prompt, Relaxed);
-            tokens.generation.fetch_add(generation, Relaxed);
+            tokens.prompt.add(prompt);
+            tokens.generation.add(generation);
         };
         let key = (model, tenant);
         if let Some(tokens) = self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
@@ -105,7 +108,7 @@ impl Tenants {
     pub(super) fn tokens(&self, model: ModelId, tenant: TenantId) -> [u64; 2] {
         let all = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         all.get(&(model, tenant)).map_or([0; 2], |TenantTokens { prompt, generation }| {
-            [prompt.load(Relaxed), generation.load(Relaxed)]
+            [prompt.read(), generation.read()]
         })
     }
 

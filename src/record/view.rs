@@ -28,11 +28,12 @@ pub(super) fn take(shared: &Shared) -> Readings {
     view.readings.labels = Arc::clone(&shared.labels);
 
     view.requests(&tally);
+    // NB: the parts before the whole, which is counted first: no part is ever more than it.
+    view.tenants(shared, &tally);
     view.tokens();
     view.latency();
     view.state(&tally, &told);
     view.details(&tally);
-    view.tenants(shared, &tally);
     view.durations(shared);
     view.in_flight(&tally);
     view.pulse();
@@ -62,10 +63,10 @@ impl View<'_> {
     }
 
     fn tokens(&mut self) {
-        self.counter(&names::PROMPT_TOKENS_TOTAL, |_, series| series.prompt.get());
         self.counter(&names::PROMPT_TOKENS_CACHED_TOTAL, |_, series| series.cached.read());
-        self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
+        self.counter(&names::PROMPT_TOKENS_TOTAL, |_, series| series.prompt.get());
         self.counter(&names::REASONING_TOKENS_TOTAL, |_, series| series.reasoning.read());
+        self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
     }
 
     fn latency(&mut self) {

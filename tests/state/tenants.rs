@@ -1,6 +1,11 @@
 //! Requests and tokens by tenant.
 
-use std::{convert::Infallible, future::poll_fn, pin::Pin};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -10,7 +15,7 @@ use infermeter::{
     InferenceLayer, Meter, RequestMeter,
     names::{self, Family},
     outcome::FailureReason,
-    record::{Collect, Value},
+    record::{Collect, Readings, Series, Value},
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -120,7 +125,7 @@ async fn send(layer: &InferenceLayer, tenant: Option<&str>, way: Way) {
 
 fn sum(meter: &Meter, family: &'static Family, labels: &[&str]) -> u64 {
     let readings = meter.collect();
-    let has = |series: &&infermeter::record::Series| {
+    let has = |series: &&Series| {
         labels.iter().all(|label| series.labels.iter().any(|found| &**found == *label))
     };
     let values = readings.series(family).iter().filter(has).map(|series| match series.value {
@@ -232,4 +237,56 @@ async fn a_request_that_runs_is_not_told_yet() {
     assert_eq!(shown(&meter, &names::TENANT_REQUESTS_TOTAL), [""; 0]);
     response.into_body().collect().await.unwrap();
     assert_eq!(sum(&meter, &names::TENANT_REQUESTS_TOTAL, &["acme"]), 1);
+}
+
+/// A view is taken in steps; in none do the tenants have more than all of them together.
+#[test]
+fn in_no_view_is_a_part_more_than_the_whole() {
+    let meter = Meter::new().model("m");
+    let is_over = AtomicBool::new(false);
+    let sum = |readings: &Readings, family: &'static Family, kind: &str| -> u64 {
+        let has_kind = |series: &&Series| series.labels.iter().any(|label| &**label == kind);
+        let series = readings.series(family).iter().filter(has_kind);
+        series.map(|series| if let Value::Counter(n) = series.value { n } else { 0 }).sum()
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                while !is_over.load(Relaxed) {
+                    runtime.block_on(async {
+                        let service = service_fn(async |request: Request<()>| {
+                            let handle = RequestMeter::of(&request);
+                            handle.prompt_tokens(5);
+                            handle.cached_tokens(5);
+                            handle.generated_tokens(3);
+                            handle.reasoning_tokens(3);
+                            Ok::<_, Infallible>(Response::new(String::new()))
+                        });
+                        let request = Request::post("/v1/messages").header("x-tenant", "a");
+                        let request = request.body(()).unwrap();
+                        tenant_layer(&meter).layer(service).oneshot(request).await.unwrap();
+                    });
+                }
+            });
+        }
+        for _ in 0..10_000 {
+            let view = meter.collect();
+            let tenants = |kind| sum(&view, &names::TENANT_TOKENS_TOTAL, kind);
+            let all = |family| sum(&view, family, "m");
+            let (prompt, generated) =
+                (all(&names::PROMPT_TOKENS_TOTAL), all(&names::GENERATION_TOKENS_TOTAL));
+            let parts = [
+                (tenants("prompt"), prompt),
+                (tenants("generation"), generated),
+                (all(&names::PROMPT_TOKENS_CACHED_TOTAL), prompt),
+                (all(&names::REASONING_TOKENS_TOTAL), generated),
+            ];
+            if parts.iter().any(|(part, whole)| part > whole) {
+                is_over.store(true, Relaxed);
+                panic!("{parts:?}");
+            }
+        }
+        is_over.store(true, Relaxed);
+    });
 }
