@@ -64,8 +64,9 @@ impl Closing<'_> {
         let [used_prompt, used_completion] = self.used();
         series.prompt.settle(*published_prompt, used_prompt);
         series.generation.settle(self.published, used_completion);
-        series.cached.add(said.cached.or(told.cached).unwrap_or(0));
-        series.reasoning.add(said.reasoning.or(told.reasoning).unwrap_or(0));
+        // NB: parts of what is counted: of a prompt that nobody told, no part is either.
+        series.cached.add(said.cached.or(told.cached).unwrap_or(0).min(used_prompt));
+        series.reasoning.add(said.reasoning.or(told.reasoning).unwrap_or(0).min(used_completion));
 
         if let Some(prompt) = prompt {
             series.prompt_size.record(prompt);

@@ -84,7 +84,8 @@ impl RequestMeter {
         self.with(|record| record.count(Count::Prompt, tokens));
     }
 
-    /// How many of the prompt's tokens came from a prefix cache. Say it once.
+    /// How many of the prompt's tokens came from a prefix cache. Say it once; of a prompt that
+    /// nobody tells, no part is counted.
     pub fn cached_tokens(&self, tokens: u64) {
         self.with(|record| record.count(Count::Cached, tokens));
     }

@@ -29,6 +29,23 @@ async fn what_the_service_counts_goes_before_what_the_bytes_tell() {
     assert_eq!(histogram(&meter, &names::TIME_PER_OUTPUT_TOKEN_SECONDS), (1, 0.01));
 }
 
+/// Cached and reasoning tokens are parts, so that what is divided by the whole is at most 1.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_never_more_than_the_whole() {
+    let meter = Meter::new();
+    complete(&meter, |request| async move {
+        let handle = RequestMeter::of(&request);
+        handle.cached_tokens(6);
+        handle.reasoning_tokens(9);
+        events([(10, CONTENT), (60, CONTENT), (0, FINISH), (0, DONE)])
+    })
+    .await;
+    assert_eq!(counter(&meter, &names::PROMPT_TOKENS_TOTAL), 0, "nobody told");
+    assert_eq!(counter(&meter, &names::PROMPT_TOKENS_CACHED_TOTAL), 0);
+    assert_eq!(counter(&meter, &names::GENERATION_TOKENS_TOTAL), 2, "they were counted");
+    assert_eq!(counter(&meter, &names::REASONING_TOKENS_TOTAL), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_without_a_known_format_tells_everything_itself() {
     let meter = Meter::new();

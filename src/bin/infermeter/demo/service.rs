@@ -96,6 +96,7 @@ impl Service {
         };
         plan.cached = cached;
         meter.started();
+        meter.prompt_tokens(plan.prompt as u64);
         meter.cached_tokens(cached as u64);
         if fault == Some(Fault::Error) {
             return Err(Error::fault("a fault was asked for"));
