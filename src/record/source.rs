@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::collect::{FamilyReadings, HistogramReading, Readings, Series, Value};
 use crate::{
-    names::{self, Family, Kind},
+    names::{self, Family, Kind, Unit},
     outcome::Dropped,
 };
 
@@ -138,10 +138,17 @@ impl Sources {
         let (source, last) = (Mutex::new(Box::new(source) as Box<_>), Mutex::default());
         let new = Arc::new(Sampled { name: name.into(), source, last });
         let mut all = self.sampled.write().unwrap_or_else(PoisonError::into_inner);
-        match all.iter_mut().find(|known| known.name == new.name) {
-            Some(known) => *known = new,
-            None => all.push(new),
-        }
+        let known = all.iter_mut().find(|known| known.name == new.name);
+        let old = match known {
+            Some(known) => Some(std::mem::replace(known, new)),
+            None => {
+                all.push(new);
+                None
+            }
+        };
+        // NB: not under the lock: what is dropped is the user's.
+        drop(all);
+        drop(old);
     }
 
     /// Who tells, found among those who do already, or new. Whoever is dropped tells no more.
@@ -233,11 +240,10 @@ impl Sampled {
         };
         self.last().began.get_or_insert_with(Instant::now);
         let mut readings = Readings::default();
-        let sample = AssertUnwindSafe(|| source.sample(&mut readings));
-        let outcome = match catch_unwind(sample) {
-            Ok(outcome) => outcome.map_err(|error| error.to_string().into()),
-            Err(_) => Err("it panicked".into()),
-        };
+        // NB: an error is the user's too.
+        let sample = || source.sample(&mut readings).map_err(|error| Arc::from(error.to_string()));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(sample)).unwrap_or_else(|_| Err("it panicked".into()));
         for FamilyReadings { family, series } in &mut readings.families {
             series.retain(|series| match problem_of(family, series) {
                 Some(reason) => {
@@ -304,6 +310,7 @@ fn problem_of(family: &'static Family, series: &Series) -> Option<Dropped> {
     match number {
         n if !n.is_finite() => Some(Dropped::NotFinite),
         n if n < 0.0 => Some(Dropped::Negative),
+        n if n > 1.0 && family.unit == Unit::Ratio => Some(Dropped::Invalid),
         _ => None,
     }
 }

@@ -62,6 +62,18 @@ fn numbers_that_are_none() {
     assert_eq!(dropped(&meter), [""; 0]);
 }
 
+/// A ratio goes up to 1: percents are a mistake.
+#[test]
+fn a_ratio_above_1() {
+    for family in [&names::GPU_CACHE_USAGE_RATIO, &names::KV_CACHE_USAGE_PERC] {
+        let meter = told(&[(family, &["m", "0"], Value::Gauge(90.0))]);
+        assert_eq!(dropped(&meter), ["invalid 1"]);
+        assert_eq!(shown(&meter, family), [""; 0]);
+        let meter = told(&[(family, &["m", "0"], Value::Gauge(1.0))]);
+        assert_eq!(shown(&meter, family), ["m 0 1"]);
+    }
+}
+
 #[test]
 fn labels_that_are_not_those_of_the_family() {
     let waiting = &names::NUM_REQUESTS_WAITING;

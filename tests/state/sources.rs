@@ -1,5 +1,7 @@
 //! Sources: their series come and go with them.
 
+use std::sync::mpsc;
+
 use infermeter::{
     Meter, names,
     record::{Collect, Readings, SourceStatus, Value},
@@ -183,4 +185,45 @@ fn every_clone_of_a_meter_has_the_same_sources() {
     let other = meter.model("other one");
     other.sample();
     assert_eq!(waiting(&meter), ["m 1 1", "other one 0 0"]);
+}
+
+/// An error is the user's, and so may be what it says of itself.
+#[test]
+fn an_error_that_cannot_be_told() {
+    #[derive(Debug)]
+    struct Unspeakable;
+    impl std::fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("as the test wants")
+        }
+    }
+    impl std::error::Error for Unspeakable {}
+
+    let meter = Meter::new().model("m");
+    meter.watch("odd", |_: &mut Readings| Err(Unspeakable.into()));
+    for _ in 0..2 {
+        meter.sample();
+        assert_eq!(status(&meter), (Some(false), None, Some("it panicked".to_owned())));
+    }
+}
+
+/// What a source leaves behind may ask the meter.
+#[test]
+fn a_source_that_makes_room_is_dropped_without_a_lock() {
+    struct Last(Meter, mpsc::Sender<usize>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.1.send(self.0.sources().len()).unwrap();
+        }
+    }
+
+    let meter = Meter::new();
+    let (sender, dropped) = mpsc::channel();
+    let last = Last(meter.clone(), sender);
+    meter.watch("odd", move |_: &mut Readings| {
+        let _ = &last;
+        Ok(())
+    });
+    std::thread::spawn(move || meter.watch("odd", |_: &mut Readings| Ok(())));
+    assert_eq!(dropped.recv_timeout(SECOND * 10), Ok(1));
 }
