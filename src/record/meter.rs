@@ -174,7 +174,7 @@ impl Meter {
     pub(crate) fn admits(&self, limit: u64) {
         self.shared.has_admission.store(true, Relaxed);
         if let Some(series) = self.shared.models.get(self.default_model()) {
-            series.running_limit.store(limit, Relaxed);
+            series.running_limit.store(limit.saturating_add(1), Relaxed);
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) struct ModelSeries {
     pub(super) admission: Histogram,
     pub(super) iteration: Histogram,
     pub(super) pulse: Pulse,
-    /// How many requests admission lets run; 0 where there is none.
+    /// How many requests admission lets run, and one more; 0 where there is none.
     pub(super) running_limit: AtomicU64,
 }
 

@@ -100,8 +100,7 @@ impl View<'_> {
             Some(gauge(tally.in_flight(id, Phase::Prefill) + tally.in_flight(id, Phase::Decode)))
         });
         self.unless_told(told, &names::RUNNING_LIMIT, |_, series| {
-            let limit = series.running_limit.load(Relaxed);
-            (limit > 0).then(|| gauge(limit))
+            series.running_limit.load(Relaxed).checked_sub(1).map(gauge)
         });
     }
 

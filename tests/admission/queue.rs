@@ -169,3 +169,10 @@ async fn without_metrics_the_limit_holds() {
 fn oldest(meter: &Meter) -> f64 {
     gauge(meter, &names::QUEUE_OLDEST_AGE_SECONDS).unwrap()
 }
+
+#[test]
+fn a_limit_of_0_is_one_too() {
+    let meter = Meter::new().model("m");
+    drop(AdmissionLayer::new(&meter, 0));
+    assert_eq!(gauge(&meter, &names::RUNNING_LIMIT), Some(0.0));
+}
