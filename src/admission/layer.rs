@@ -40,6 +40,7 @@ const WAITING_FOR_EACH: usize = 8;
 
 impl AdmissionLayer {
     /// Lets at most `running` requests run at once; `meter` publishes the limit, for its own model.
+    /// (Of several layers for one model it is that of the last one made.)
     ///
     /// With 0 none can run, so none is let wait either: every request is refused, by an error that
     /// says so.

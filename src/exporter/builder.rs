@@ -88,7 +88,8 @@ impl PrometheusBuilder {
         });
         let recorder = recorder.build_recorder();
         let page = Page::new(naming, recorder.handle());
-        if let Some(process) = has_process.then(Process::own).flatten() {
+        let is_watched = meter.sources().iter().any(|source| &*source.name == PROCESS);
+        if let Some(process) = (has_process && !is_watched).then(Process::own).flatten() {
             meter.watch(PROCESS, process);
         }
         Prometheus::start(meter, page, recorder)

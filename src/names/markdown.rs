@@ -230,9 +230,13 @@ dropped. Nothing is 0 because it could not be read.
 Blocks nearly all in use while `vllm:gpu_cache_usage_ratio` is lower is fragmentation; it is
 `1 - infermeter_kv_tokens_held / (vllm:num_blocks_used * block_size)`.
 
+Where an admission layer stands in front of an engine that tells, `vllm:num_requests_waiting` is the
+engine's own queue alone; those who wait for admission are in
+`infermeter_requests_in_flight{phase=\"queue\"}` too.
+
 `infermeter_last_token_age_seconds` may be a quarter of a second behind. Where answers are not
-streamed, or not read, and neither the service nor the engine tells of tokens, they come when a
-request ends well.";
+streamed and neither the service nor the engine tells of tokens, they come when a request ends well.
+Of a body that is not read, any data counts.";
 
 const SELF_OUTRO: &str = "\
 `reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such

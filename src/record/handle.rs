@@ -71,9 +71,9 @@ impl RequestMeter {
     /// token, and once generated tokens were told: what is counted is not moved.
     ///
     /// For the same reason say it before [`started`](Self::started), or with `Start::Call` before
-    /// the service waits for anything: a queue time that was taken stays where it is. In flight,
-    /// the request stays under the name that was known at arrival, see
-    /// [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).
+    /// the service waits for anything: a queue time that was taken stays where it is, and so does
+    /// the wait for an admission layer. In flight, the request stays under the name that was known
+    /// at arrival, see [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).
     pub fn model(&self, name: &str) {
         self.with(|record| record.rename(name));
     }

@@ -34,6 +34,19 @@ impl RequestObserver {
         Self { record, itl, has_tokens: false, last_token: None, flush_at }
     }
 
+    #[cold]
+    fn flush(&mut self, now: Instant, usage: Usage) {
+        self.flush_at = now + FLUSH_EVERY;
+        self.record.publish_so_far(usage);
+        // NB: of a body that is not read nobody knows what it carries: that it goes on is all.
+        let unread = usage.completion.is_none().then_some(now);
+        let has_gaps = self.flush_gaps();
+        let last_token = self.last_token.filter(|_| has_gaps);
+        if let Some(at) = last_token.or(unread) {
+            self.record.sign(at);
+        }
+    }
+
     /// Says whether there were any.
     fn flush_gaps(&mut self) -> bool {
         let Self { record, itl, .. } = self;
@@ -62,11 +75,7 @@ impl Observer for RequestObserver {
             self.last_token = Some(now);
         }
         if now >= self.flush_at {
-            self.flush_at = now + FLUSH_EVERY;
-            self.record.publish_so_far(so_far());
-            if let (true, Some(at)) = (self.flush_gaps(), self.last_token) {
-                self.record.sign(at);
-            }
+            self.flush(now, so_far());
         }
     }
 

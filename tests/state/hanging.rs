@@ -35,14 +35,13 @@ fn hang(meter: &Meter, name: &str) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
 fn the_exporter_samples_by_itself() {
     let meter = Meter::new().model("m");
     let (begin, begun) = mpsc::channel();
-    meter.watch("process", |_: &mut Readings| Err("its name is taken by the exporter".into()));
     meter.watch("beats", move |_: &mut Readings| Ok(begin.send(())?));
     let exporter = Prometheus::builder().meter(meter.clone()).build().unwrap();
     for _ in 0..3 {
         begun.recv_timeout(LONG_ENOUGH).expect("it is sampled again and again");
     }
     let status = meter.sources();
-    assert_eq!(status[0].up, Some(true), "{status:?}");
+    assert_eq!((&*status[1].name, status[1].up), ("process", Some(true)), "{status:?}");
     let page = exporter.render();
     assert!(page.contains("process_threads ") && page.contains("process_start_time_seconds "));
 
@@ -54,6 +53,17 @@ fn the_exporter_samples_by_itself() {
         }
     };
     assert_eq!(end, mpsc::RecvTimeoutError::Disconnected);
+}
+
+#[test]
+fn a_source_of_the_user_is_not_replaced_by_the_exporters() {
+    let meter = Meter::new().model("m");
+    meter.watch("process", |_: &mut Readings| Err("it is the user's".into()));
+    let _exporter = Prometheus::builder().meter(meter.clone()).build().unwrap();
+    let sources = meter.sources();
+    assert_eq!(sources.len(), 1, "{sources:?}");
+    meter.sample();
+    assert_eq!(meter.sources()[0].error.as_deref(), Some("it is the user's"));
 }
 
 #[test]

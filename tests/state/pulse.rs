@@ -4,7 +4,9 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use infermeter::{InferenceLayer, Meter, Start, names, record::Collect};
+use infermeter::{
+    InferenceLayer, Meter, Start, layer::Endpoint, names, record::Collect, wire::Wire,
+};
 use tokio::{task::JoinHandle, time::sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -21,6 +23,20 @@ fn send(
     + Sync
     + 'static,
 ) -> JoinHandle<()> {
+    send_to("/v1/completions", meter, start, head_after, answer)
+}
+
+fn send_to(
+    path: &'static str,
+    meter: &Meter,
+    start: Start,
+    head_after: u64,
+    answer: impl IntoIterator<Item = (u64, &'static str), IntoIter: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+) -> JoinHandle<()> {
     let service = service_fn(move |_: Request<()>| {
         let answer = answer.clone();
         async move {
@@ -28,9 +44,10 @@ fn send(
             Ok::<_, Infallible>(events(answer))
         }
     });
-    let service = InferenceLayer::new(meter.clone()).start(start).layer(service);
-    tokio::spawn(async {
-        let request = Request::post("/v1/completions").body(()).unwrap();
+    let layer = InferenceLayer::new(meter.clone()).start(start);
+    let service = layer.endpoint("/unread", Endpoint::new("unread", Wire::opaque())).layer(service);
+    tokio::spawn(async move {
+        let request = Request::post(path).body(()).unwrap();
         service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
     })
 }
@@ -70,6 +87,23 @@ async fn an_idle_service_has_no_last_token() {
     send(&meter, Start::Call, 0, [(100, CONTENT), (100, DONE)]).await.unwrap();
     assert_idle(&meter);
     sleep(SECOND * 1000).await;
+    assert_idle(&meter);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_body_that_is_not_read_any_data_is_a_sign_of_life() {
+    let meter = Meter::new().model("m");
+    let data = [(1000, "a"), (1000, "b"), (1000, "c"), (50_000, "d")];
+    let request = send_to("/unread", &meter, Start::Call, 0, data);
+    sleep(SECOND / 2).await;
+    assert_about(last_token(&meter), 0.5);
+    for _ in 0..3 {
+        sleep(SECOND).await;
+        assert_about(last_token(&meter), 0.5);
+    }
+    sleep(SECOND * 40).await;
+    assert_about(last_token(&meter), 40.5);
+    request.await.unwrap();
     assert_idle(&meter);
 }
 

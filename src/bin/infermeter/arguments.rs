@@ -44,8 +44,8 @@ pub(crate) struct Demo {
     #[arg(allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
 
-    /// Requests per second that the load sends, bursts included; 0 leaves the service to clients
-    /// of your own.
+    /// Requests per second that the load sends, bursts included, as far as 160 clients at once can;
+    /// 0 leaves the service to clients of your own.
     #[arg(long, env = "INFERMETER_RATE", value_name = "R", value_parser = rate)]
     #[arg(allow_negative_numbers = true, default_value = "10")]
     pub(crate) rate: f64,

@@ -116,7 +116,8 @@ impl Bridge {
         self.carrier.push();
     }
 
-    /// Pushes once more and ends the thread, if there is one. To drop it does the same.
+    /// Pushes once more and ends the thread, if there is one, which waits for a source that takes
+    /// its time. To drop it does the same.
     pub fn shutdown(self) {}
 }
 

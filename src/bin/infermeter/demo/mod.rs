@@ -132,11 +132,14 @@ fn greet(service: SocketAddr, page: SocketAddr, seconds: Option<Duration>) -> io
     ))
 }
 
-/// At once, also into a pipe.
+/// At once, also into a pipe, which may be one that nobody reads any more.
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    io::Write::write_all(&mut out, format!("{text}\n").as_bytes())?;
-    io::Write::flush(&mut out)
+    let written = io::Write::write_all(&mut out, format!("{text}\n").as_bytes());
+    match written.and_then(|()| io::Write::flush(&mut out)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Waits for the time that was set.
