@@ -12,12 +12,12 @@ mod scripted;
 
 use std::env;
 
-use infermeter::{InferenceLayer, Meter, names};
+use infermeter::{InferenceLayer, Meter, layer::Endpoint, names, wire::Wire};
 use scripted::{Answer, CHAT_WHOLE, Scripts, TINY_CHAT, chat, counted, request, whole};
 use tower::Layer;
 
 /// An endpoint whose answers are not read: what the layer costs by itself.
-const OPAQUE: &str = "/v1/embeddings";
+const OPAQUE: &str = "/v1/opaque";
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -68,7 +68,9 @@ fn run(answer: Answer, requests: usize, is_watched: bool) -> Meter {
     let meter = Meter::new().model("tiny-qwen");
     let mut bare = Scripts(answer);
     if is_watched {
-        let mut service = InferenceLayer::new(meter.clone()).layer(bare);
+        let mut service = InferenceLayer::new(meter.clone())
+            .endpoint(OPAQUE, Endpoint::new("opaque", Wire::opaque()))
+            .layer(bare);
         (0..requests).for_each(|_| assert!(request(&mut service, answer.path) > 0));
     } else {
         (0..requests).for_each(|_| assert!(request(&mut bare, answer.path) > 0));

@@ -15,9 +15,8 @@ use crate::{
 /// The measured set is POST to `chat/completions`, `completions`, `responses`, `messages`,
 /// `embeddings`, `rerank`, `score`, `classify`, `pooling`, `generate`, `generate_stream`,
 /// `completion`, `api/chat` and `api/generate`, at the root or below a mount that ends in a version
-/// (`/v1`, `/openai/v1`), and every gRPC call. Chat completions and completions are read; of the
-/// others only the end is observed, and the service can tell the rest by
-/// [`RequestMeter`](crate::RequestMeter).
+/// (`/v1`, `/openai/v1`), and every gRPC call, of which only the end is observed: there the service
+/// can tell the rest by [`RequestMeter`](crate::RequestMeter).
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     label: Arc<str>,
@@ -43,24 +42,22 @@ pub(super) struct Measured {
     pub(super) wire: Wire,
 }
 
-/// Path below the mount, and label.
-const OPENAI: [(&str, &str); 2] =
-    [("chat/completions", "chat_completions"), ("completions", "completions")];
-
-/// The same for those whose answers are not read.
-const OPAQUE: [(&str, &str); 12] = [
-    ("responses", "responses"),
-    ("messages", "messages"),
-    ("embeddings", "embeddings"),
-    ("rerank", "rerank"),
-    ("score", "score"),
-    ("classify", "classify"),
-    ("pooling", "pooling"),
-    ("generate", "generate"),
-    ("generate_stream", "generate_stream"),
-    ("completion", "completion"),
-    ("api/chat", "api_chat"),
-    ("api/generate", "api_generate"),
+/// Path below the mount, label, and what the answers are written in; the usual ones first.
+const KNOWN: [(&str, &str, Wire); 14] = [
+    ("chat/completions", "chat_completions", Wire::openai()),
+    ("completions", "completions", Wire::openai()),
+    ("responses", "responses", Wire::responses()),
+    ("messages", "messages", Wire::anthropic()),
+    ("embeddings", "embeddings", Wire::prompt_only()),
+    ("rerank", "rerank", Wire::prompt_only()),
+    ("score", "score", Wire::prompt_only()),
+    ("classify", "classify", Wire::prompt_only()),
+    ("pooling", "pooling", Wire::prompt_only()),
+    ("generate", "generate", Wire::generate()),
+    ("generate_stream", "generate_stream", Wire::generate()),
+    ("completion", "completion", Wire::llamacpp()),
+    ("api/chat", "api_chat", Wire::ollama()),
+    ("api/generate", "api_generate", Wire::ollama()),
 ];
 
 const GRPC: &str = "grpc";
@@ -89,17 +86,10 @@ impl Endpoint {
 
 impl Endpoints {
     pub(super) fn new(meter: &Meter) -> Self {
-        let known = |endpoints: &[(&'static str, &str)], wire: Wire| -> Vec<_> {
-            let measured = |(path, label): &(_, &str)| {
-                (*path, Endpoint::new(*label, wire.clone()).measured(meter))
-            };
-            endpoints.iter().map(measured).collect()
-        };
-        let mut all = known(&OPENAI, Wire::openai());
-        all.extend(known(&OPAQUE, Wire::opaque()));
+        let measured = |(path, label, wire)| (path, Endpoint::new(label, wire).measured(meter));
         Self {
             configured: Vec::new(),
-            known: all,
+            known: KNOWN.into_iter().map(measured).collect(),
             grpc: Endpoint::new(GRPC, Wire::opaque()).measured(meter),
             other: None,
         }

@@ -160,7 +160,7 @@ impl Open {
         }
         let Some(record) = &self.record else { return };
         record.settle_start();
-        if is_pending || self.start == Start::Reported {
+        if is_pending || self.start != Start::Call {
             record.waits();
             self.is_settled = true;
         }

@@ -26,6 +26,10 @@ pub enum Start {
     /// [`StartedLayer`](super::StartedLayer), the first content of a stream. A request that ends
     /// without any has ended in the queue.
     Reported,
+    /// The engine tells in its answer how long a request has waited, as some do: for a gateway in
+    /// front of it. Until its first content a request counts as waiting; its queue time and what
+    /// follows from it are recorded when it ends, and not at all where the engine did not tell.
+    Told,
 }
 
 /// What every request needs; shared by all clones of a service.

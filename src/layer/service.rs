@@ -13,7 +13,7 @@ use tower::Service;
 use super::{
     ResponseBody, ResponseFuture,
     future::Open,
-    layer::{Config, LabelFrom},
+    layer::{Config, LabelFrom, Start},
     path::full_path,
 };
 use crate::record::{ModelId, Record, RequestMeter, TenantId};
@@ -73,7 +73,8 @@ where
         }
         let Labels { model, tenant } = labels;
         let shared = Arc::clone(self.config.meter.shared());
-        let record = Record::open(shared, &measured.series, model, tenant);
+        let start_is_told = self.config.start == Start::Told;
+        let record = Record::open(shared, &measured.series, model, tenant, start_is_told);
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
         let open = Open::measured(record, measured.wire.clone(), self.config.start);
         ResponseFuture::new(inner, Some(request), open)

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(super) arrival: Instant,
     pub(super) arrived_as: ModelId,
     tenant: Option<TenantId>,
+    /// The engine tells at the end when it started, and the first content is no start.
+    pub(super) start_is_told: bool,
     /// Changed under the lock of `state` only, and never once `is_named`.
     model: AtomicU16,
     pub(super) is_named: AtomicBool,
@@ -98,6 +100,7 @@ impl Record {
         endpoint: &Endpoint,
         model: ModelId,
         tenant: Option<TenantId>,
+        start_is_told: bool,
     ) -> Arc<Self> {
         endpoint.received(model);
         Arc::new(Self {
@@ -106,6 +109,7 @@ impl Record {
             arrival: Instant::now(),
             arrived_as: model,
             tenant,
+            start_is_told,
             model: AtomicU16::new(model),
             is_named: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -257,6 +261,12 @@ impl Record {
             (None, Some(body)) => body.source,
             (None, None) => TokenSource::Unknown,
         };
+        if self.start_is_told && state.started.is_none() {
+            state.started = body.and_then(|body| told_start(body, state.first_token));
+            if let Some(queue) = state.started {
+                self.series(|series| series.queue.time(queue));
+            }
+        }
         let closing = Closing {
             outcome,
             state: &state,
@@ -316,6 +326,12 @@ impl Record {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When the engine says that it started, since arrival.
+fn told_start(body: &Summary, first_token: Option<Duration>) -> Option<Duration> {
+    let before_prefill = || first_token?.checked_sub(body.prefill_time?);
+    body.queue_time.or_else(before_prefill)
 }
 
 // === impl State ===

@@ -28,8 +28,9 @@ impl Record {
             return;
         }
         if state.phase == Phase::Queue {
-            let called = self.called().unwrap_or_else(|| at.duration_since(self.arrival));
-            self.start(&mut state, called);
+            let since_arrival = self.called().unwrap_or_else(|| at.duration_since(self.arrival));
+            let is_start = matches!(mark, Mark::Started) || !self.start_is_told;
+            self.start(&mut state, since_arrival, is_start);
         }
         if matches!(mark, Mark::FirstToken) && state.phase == Phase::Prefill {
             let since_arrival = at.duration_since(self.arrival);
@@ -46,15 +47,17 @@ impl Record {
 
     /// NB: counted under the lock, so that no end can be counted in between: in flight would be
     /// negative for a moment.
-    fn start(&self, state: &mut State, since_arrival: Duration) {
+    fn start(&self, state: &mut State, since_arrival: Duration, is_known: bool) {
         state.phase = Phase::Prefill;
-        state.started = Some(since_arrival);
+        state.started = Some(since_arrival).filter(|_| is_known);
         if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
             self.waits_no_longer(state, arrived_as);
             arrived_as.pulse.starts(|| self.arrival + since_arrival);
             arrived_as.started.happened();
         }
-        self.series(|series| series.queue.time(since_arrival));
+        if is_known {
+            self.series(|series| series.queue.time(since_arrival));
+        }
     }
 
     /// The service is about to be called: the start, unless the request is held back.
@@ -72,7 +75,7 @@ impl Record {
         let Some(called) = self.called() else { return };
         let mut state = self.state();
         if state.phase == Phase::Queue && !state.is_closed {
-            self.start(&mut state, called);
+            self.start(&mut state, called, true);
         }
     }
 

@@ -79,7 +79,7 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     ///
     /// `on_end` gets the summary once, when the body has ended or is dropped.
     pub fn new(body: B, wire: Wire, on_end: F) -> Self {
-        Self::watch(body, &wire, Head::default(), OnEnd(Some(on_end)))
+        Self::watch(body, Watch::new(&wire, Head::default(), None), OnEnd(Some(on_end)))
     }
 
     /// Watches the body of a response; status, `content-type`, `content-length` and
@@ -94,11 +94,11 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
     pub fn observed_by(response: Response<B>, wire: Wire, observer: O) -> Response<Self> {
         let (parts, body) = response.into_parts();
         let head = Head::new(parts.status, &parts.headers);
-        Response::from_parts(parts, Self::watch(body, &wire, head, observer))
+        let watch = Watch::new(&wire, head, Some(&parts.headers));
+        Response::from_parts(parts, Self::watch(body, watch, observer))
     }
 
-    fn watch(inner: B, wire: &Wire, head: Head, observer: O) -> Self {
-        let watch = Watch::new(wire, head);
+    fn watch(inner: B, watch: Watch, observer: O) -> Self {
         let watching = Some(Box::new(Watching { watch, observer }));
         // NB: from here on the record is safe, whatever the inner body does.
         let mut body = Self { inner, guard: Guard { watching, asking: true } };

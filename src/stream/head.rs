@@ -19,6 +19,8 @@ pub(super) enum Content {
     Unsaid,
     /// Server-sent events.
     Events,
+    /// Lines of JSON.
+    Lines,
     /// One JSON document.
     Json,
     /// gRPC messages: trailers tell how it ended.
@@ -67,6 +69,8 @@ impl Content {
             Self::Events
         } else if is_kind(content_type, b"application/json") || is_json(content_type) {
             Self::Json
+        } else if LINES.iter().any(|kind| is_kind(content_type, kind)) {
+            Self::Lines
         } else if is_grpc(content_type) {
             Self::Grpc { status: None }
         } else {
@@ -81,6 +85,14 @@ fn number(digits: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(*byte - b'0'));
     rest.iter().try_fold(digit(first)?, |n, byte| n.checked_mul(10)?.checked_add(digit(byte)?))
 }
+
+/// None of them is registered; all are in use.
+const LINES: [&[u8]; 4] = [
+    b"application/x-ndjson",
+    b"application/ndjson",
+    b"application/jsonl",
+    b"application/json-lines",
+];
 
 fn is_kind(content_type: &[u8], kind: &[u8]) -> bool {
     matches!(after(content_type, kind), Some([] | [b';' | b' ' | b'\t', ..]))

@@ -1,7 +1,7 @@
 //! Watches a response body go by, and says what it was.
 //!
 //! [`ObservedBody`] passes every frame on untouched and reads its bytes on the way: server-sent
-//! events or one whole JSON answer, cut wherever the network cut them. When the body ends, in
+//! events, lines of JSON, or one whole JSON answer, cut wherever the network cut them. When the body ends, in
 //! whatever way ([`BodyEnd`] names them all), it gives one [`Summary`]: outcome, token counts and
 //! where they came from, the moments of the first and the last token.
 //!
@@ -30,6 +30,7 @@
 
 mod body;
 mod head;
+mod lines;
 mod reader;
 mod sse;
 mod summary;

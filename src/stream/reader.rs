@@ -1,9 +1,15 @@
 //! Hands the bytes of a body to its format, framed as the format wants them.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use http::HeaderMap;
 
 use super::{
     head::{Content, Head},
+    lines::Lines,
     sse::Sse,
     template::Templates,
     watch::Tokens,
@@ -18,6 +24,7 @@ pub(super) enum Reader {
     /// The first byte that is not white space decides.
     Undecided(Box<dyn WireFormat>),
     Events(Events, Box<dyn WireFormat>),
+    Lines(Lines, Box<dyn WireFormat>),
     Whole(Whole, Box<dyn WireFormat>),
     Unread(Unread),
 }
@@ -31,17 +38,23 @@ pub(super) struct Events {
 // === impl Reader ===
 
 impl Reader {
-    pub(super) fn new(wire: &Wire, head: &Head) -> Self {
+    pub(super) fn new(wire: &Wire, head: &Head, headers: Option<&HeaderMap>) -> Self {
         let format = match head.content {
             Content::Compressed => return Self::Unread(Unread::Compressed),
             Content::Grpc { .. } | Content::Other => None,
-            Content::Unsaid | Content::Events | Content::Json => wire.format(),
+            Content::Unsaid | Content::Events | Content::Lines | Content::Json => wire.format(),
         };
-        let Some(format) = format else {
+        let Some(mut format) = format else {
             return Self::Unread(Unread::UnknownFormat);
         };
+        let read = AssertUnwindSafe(|| headers.map(|headers| format.head(headers)));
+        // A panic of a format costs the reading of this body, never the body.
+        if catch_unwind(read).is_err() {
+            return Self::Unread(Unread::UnknownFormat);
+        }
         match head.content {
             Content::Events => Self::Events(Events::default(), format),
+            Content::Lines => Self::Lines(Lines::default(), format),
             Content::Json => Self::Whole(Whole::default(), format),
             _ => Self::Undecided(format),
         }
@@ -51,6 +64,7 @@ impl Reader {
     pub(super) fn read(&mut self, bytes: &[u8], tokens: &mut Tokens<'_>) {
         match self {
             Self::Events(events, format) => events.read(bytes, format.as_mut(), tokens),
+            Self::Lines(lines, format) => lines.read(bytes, |event| give(event, format, tokens)),
             Self::Whole(whole, _) => whole.read(bytes),
             Self::Undecided(_) => self.decide(bytes, tokens),
             Self::Unread(_) => {}
@@ -60,9 +74,8 @@ impl Reader {
     /// The body has come to its proper end.
     pub(super) fn end(&mut self, tokens: &mut Tokens<'_>) {
         match self {
-            Self::Events(events, format) => events.sse.end(|event: Event<'_>| {
-                format.event(event, &mut |progress| tokens.came(progress));
-            }),
+            Self::Events(events, format) => events.sse.end(|event| give(event, format, tokens)),
+            Self::Lines(lines, format) => lines.end(|event| give(event, format, tokens)),
             Self::Whole(whole, format) => match whole.bytes() {
                 Some(bytes) => format.whole(bytes),
                 None => *self = Self::Unread(Unread::TooLong),
@@ -73,9 +86,10 @@ impl Reader {
 
     pub(super) fn format(&self) -> Option<&dyn WireFormat> {
         match self {
-            Self::Undecided(format) | Self::Events(_, format) | Self::Whole(_, format) => {
-                Some(format.as_ref())
-            }
+            Self::Undecided(format)
+            | Self::Events(_, format)
+            | Self::Lines(_, format)
+            | Self::Whole(_, format) => Some(format.as_ref()),
             Self::Unread(_) => None,
         }
     }
@@ -88,6 +102,7 @@ impl Reader {
             return;
         };
         *self = match first {
+            b'{' if format.streams_lines() => Self::Lines(Lines::default(), format),
             b'{' | b'[' => Self::Whole(Whole::default(), format),
             _ => Self::Events(Events::default(), format),
         };
@@ -121,6 +136,10 @@ impl Events {
             bytes = rest;
         }
     }
+}
+
+fn give(event: Event<'_>, format: &mut Box<dyn WireFormat>, tokens: &mut Tokens<'_>) {
+    format.event(event, &mut |progress| tokens.came(progress));
 }
 
 /// Where `text` lies in `bytes`; `None` where it is a copy.

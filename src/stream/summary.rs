@@ -57,6 +57,11 @@ pub struct Summary {
     pub last_token: Option<Instant>,
     /// (last − first token) / (tokens − 1) of the longest choice; `None` below 2 tokens.
     pub time_per_output_token: Option<Duration>,
+    /// How long the request waited before it started, where the engine tells.
+    pub queue_time: Option<Duration>,
+    /// How long its prefill took, where the engine tells: what is left of the time to the first
+    /// token was spent waiting.
+    pub prefill_time: Option<Duration>,
     /// When the body ended.
     pub ended: Instant,
     /// Bytes that passed.

@@ -39,8 +39,8 @@ pub(super) struct Tokens<'a> {
 
 impl Watch {
     #[inline]
-    pub(super) fn new(wire: &Wire, head: Head) -> Self {
-        let (reader, timing) = (Reader::new(wire, &head), Timing::default());
+    pub(super) fn new(wire: &Wire, head: Head, headers: Option<&HeaderMap>) -> Self {
+        let (reader, timing) = (Reader::new(wire, &head, headers), Timing::default());
         Self { head, reader, timing, bytes: 0, length: head.length, is_blind: false }
     }
 
@@ -118,6 +118,8 @@ impl Watch {
             end,
             status,
             usage,
+            queue_time: facts.queue_time,
+            prefill_time: facts.prefill_time,
             source: facts.source.unwrap_or(TokenSource::Unknown),
             longest_choice: facts.longest.filter(|longest| longest.exact).map(|l| l.tokens),
             first_token: self.timing.first,
@@ -150,7 +152,9 @@ impl Watch {
             return true;
         }
         match &self.reader {
-            Reader::Events(..) => facts.done || self.ask(|f| !f.has_end_marker()).unwrap_or(true),
+            Reader::Events(..) | Reader::Lines(..) => {
+                facts.done || self.ask(|f| !f.has_end_marker()).unwrap_or(true)
+            }
             Reader::Unread(_) if self.is_grpc() => {
                 matches!(end, BodyEnd::Trailers { grpc: Some(_) })
             }

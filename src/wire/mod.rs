@@ -7,13 +7,28 @@
 //!
 //! A new format is one type behind [`WireFormat`], made known by [`Wire::custom`].
 
+mod anthropic;
+mod counts;
+mod gemini;
+mod generate;
+mod json;
+mod llamacpp;
+mod ollama;
 mod openai;
+mod prompt_only;
+mod responses;
+mod sglang;
+mod tgi;
+mod triton;
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
+
+use http::HeaderMap;
 
 use crate::outcome::{FinishReason, TokenSource};
 
@@ -25,8 +40,9 @@ pub struct Wire(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    OpenAi,
     Opaque,
+    /// One of ours: its name, and how it is made.
+    BuiltIn(&'static str, fn() -> Box<dyn WireFormat>),
     Custom(Arc<dyn Fn() -> Box<dyn WireFormat> + Send + Sync>),
 }
 
@@ -60,14 +76,23 @@ pub trait WireFormat: Send + Sync {
     /// Everything learned from the response.
     fn facts(&self) -> Facts;
 
+    /// Reads the head of the response, before anything of its body.
+    fn head(&mut self, _headers: &HeaderMap) {}
+
     /// Whether a proper stream of this format says that it is over. Where it does, one that just
     /// ends was cut short.
     fn has_end_marker(&self) -> bool {
         true
     }
+
+    /// Whether a body whose content type is not said, and which begins as JSON does, is a stream of
+    /// JSON lines rather than one whole answer.
+    fn streams_lines(&self) -> bool {
+        false
+    }
 }
 
-/// One event of a stream, as bytes.
+/// One event of a stream, as bytes: a server-sent event, or a line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The event's name; empty where it has none.
@@ -113,6 +138,11 @@ pub struct Facts {
     pub error: Option<ErrorKind>,
     /// The format's end marker was seen.
     pub done: bool,
+    /// How long the request waited before it started, as the engine tells.
+    pub queue_time: Option<Duration>,
+    /// How long its prefill took, as the engine tells: what is left of the time to the first token
+    /// was spent waiting.
+    pub prefill_time: Option<Duration>,
 }
 
 /// Token counts of one request. `None` is "not told", which is not 0.
@@ -167,7 +197,57 @@ impl Wire {
     /// OpenAI chat completions and completions, streamed (SSE) or whole (JSON), with what vLLM,
     /// llama.cpp, mlx-lm, SGLang and others add to it or leave out.
     pub const fn openai() -> Self {
-        Self(Kind::OpenAi)
+        Self(Kind::BuiltIn("openai", || Box::new(openai::OpenAi::default())))
+    }
+
+    /// Anthropic Messages, as vLLM, llama.cpp and Ollama speak it too.
+    pub const fn anthropic() -> Self {
+        Self(Kind::BuiltIn("anthropic", || Box::new(anthropic::Anthropic::default())))
+    }
+
+    /// Gemini `generateContent` and `streamGenerateContent` (SSE, or one JSON array).
+    pub const fn gemini() -> Self {
+        Self(Kind::BuiltIn("gemini", || Box::new(gemini::Gemini::default())))
+    }
+
+    /// `/generate` and `/generate_stream`, which TGI and SGLang (and LMDeploy after it) share: the first answer tells which of them it is.
+    pub const fn generate() -> Self {
+        Self(Kind::BuiltIn("generate", || Box::new(generate::Generate::default())))
+    }
+
+    /// Llama.cpp's own `/completion`.
+    pub const fn llamacpp() -> Self {
+        Self(Kind::BuiltIn("llamacpp", || Box::new(llamacpp::LlamaCpp::default())))
+    }
+
+    /// Ollama's `/api/chat` and `/api/generate` (lines of JSON).
+    pub const fn ollama() -> Self {
+        Self(Kind::BuiltIn("ollama", || Box::new(ollama::Ollama::default())))
+    }
+
+    /// Answers that generate nothing and tell prompt tokens only: embeddings, rerank, score, classify, pooling.
+    pub const fn prompt_only() -> Self {
+        Self(Kind::BuiltIn("prompt_only", || Box::new(prompt_only::PromptOnly::default())))
+    }
+
+    /// OpenAI Responses, as vLLM and llama.cpp speak it too.
+    pub const fn responses() -> Self {
+        Self(Kind::BuiltIn("responses", || Box::new(responses::Responses::default())))
+    }
+
+    /// SGLang's `/generate`, which LMDeploy speaks too.
+    pub const fn sglang() -> Self {
+        Self(Kind::BuiltIn("sglang", || Box::new(sglang::SgLang::default())))
+    }
+
+    /// TGI's `/generate` and `/generate_stream`, the counts in its response headers included.
+    pub const fn tgi() -> Self {
+        Self(Kind::BuiltIn("tgi", || Box::new(tgi::Tgi::default())))
+    }
+
+    /// Triton's generate extension: `generate` and `generate_stream`.
+    pub const fn triton() -> Self {
+        Self(Kind::BuiltIn("triton", || Box::new(triton::Triton::default())))
     }
 
     /// A body that is passed through unread: only its end is observed.
@@ -183,7 +263,7 @@ impl Wire {
     /// A fresh reader; `None` where nothing is read.
     pub(crate) fn format(&self) -> Option<Box<dyn WireFormat>> {
         match &self.0 {
-            Kind::OpenAi => Some(Box::new(openai::OpenAi::default())),
+            Kind::BuiltIn(_, make) => Some(make()),
             Kind::Opaque => None,
             // The panic hook has told of it; the body passes unread.
             Kind::Custom(make) => catch_unwind(AssertUnwindSafe(|| make())).ok(),
@@ -209,10 +289,10 @@ impl Usage {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Kind::OpenAi => "Wire::openai()",
-            Kind::Opaque => "Wire::opaque()",
-            Kind::Custom(_) => "Wire::custom(..)",
-        })
+        match &self.0 {
+            Kind::BuiltIn(name, _) => write!(f, "Wire::{name}()"),
+            Kind::Opaque => f.write_str("Wire::opaque()"),
+            Kind::Custom(_) => f.write_str("Wire::custom(..)"),
+        }
     }
 }

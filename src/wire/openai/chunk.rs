@@ -4,15 +4,13 @@
 //! Every field is kept as raw JSON and read when it is asked for, so that one field of an
 //! unexpected type costs that field and not the whole event.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::wire::{ErrorKind, MOST_TOKENS};
-
-type Raw<'a> = Option<&'a RawValue>;
+use crate::wire::{
+    ErrorKind,
+    json::{Raw, for_each, is_filled, length, number, object, parse, word},
+};
 
 /// One event or one answer.
 #[derive(Deserialize)]
@@ -138,9 +136,7 @@ struct Function<'a> {
 impl<'a> Chunk<'a> {
     /// `None` for what is not a JSON object.
     pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
-        // Checked here once, else each field is.
-        let text = std::str::from_utf8(data.trim_ascii_start()).ok()?;
-        text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+        parse(data)
     }
 
     pub(super) fn choices(&self, each: impl FnMut(Choice<'a>)) {
@@ -267,71 +263,4 @@ impl<'a> Delta<'a> {
         });
         arguments.filter(|_| calls == 1)
     }
-}
-
-fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
-    let text = raw?.get();
-    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
-}
-
-/// A text or a list with something in it.
-fn is_filled(raw: &RawValue) -> bool {
-    let text = raw.get();
-    let inside = |open, close| {
-        text.strip_prefix(open)
-            .and_then(|rest| rest.strip_suffix(close))
-            .map(|rest: &str| rest.trim())
-    };
-    match inside('[', ']').or_else(|| inside('{', '}')) {
-        Some(rest) => !rest.is_empty(),
-        None => text.starts_with('"') && text.len() > 2,
-    }
-}
-
-/// A text without escapes, as reasons and codes are.
-fn word(raw: &RawValue) -> Option<&str> {
-    raw.get().strip_prefix('"')?.strip_suffix('"')
-}
-
-/// A count: a whole number, also where it is written as a float. What no request can have was not
-/// told.
-fn number(raw: Raw<'_>) -> Option<u64> {
-    let text = raw?.get();
-    let count = text.parse().ok().or_else(|| {
-        let float: f64 = text.parse().ok()?;
-        (float >= 0.0 && float.fract() == 0.0).then_some(float as u64)
-    });
-    count.filter(|count| *count <= MOST_TOKENS)
-}
-
-fn length(raw: &RawValue) -> Option<u64> {
-    let mut n = 0;
-    for_each(Some(raw), |_: serde::de::IgnoredAny| n += 1).then_some(n)
-}
-
-/// Calls `each` with every member of a list; false where it is none.
-fn for_each<'a, T: Deserialize<'a>>(raw: Raw<'a>, each: impl FnMut(T)) -> bool {
-    struct Each<T, F>(F, std::marker::PhantomData<T>);
-
-    impl<'a, T: Deserialize<'a>, F: FnMut(T)> Visitor<'a> for Each<T, F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
-            while let Some(member) = seq.next_element()? {
-                (self.0)(member);
-            }
-            Ok(())
-        }
-    }
-
-    let Some(text) = raw.map(RawValue::get).filter(|text| text.starts_with('[')) else {
-        return false;
-    };
-    serde_json::Deserializer::from_str(text)
-        .deserialize_seq(Each(each, std::marker::PhantomData))
-        .is_ok()
 }

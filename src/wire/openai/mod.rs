@@ -76,6 +76,8 @@ impl WireFormat for OpenAi {
             },
             error: self.error,
             done: self.done,
+            queue_time: None,
+            prefill_time: None,
         }
     }
 }

@@ -1,0 +1,87 @@
+//! Reads JSON leniently and without copies: each field is kept raw until it is asked for, so that one
+//! of an unexpected type costs that field and nothing else.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::MOST_TOKENS;
+
+/// A field that may be missing.
+pub(super) type Raw<'a> = Option<&'a RawValue>;
+
+/// An object out of bytes; `None` for what is none.
+pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    // Checked here once, else each field is.
+    let text = std::str::from_utf8(bytes.trim_ascii_start()).ok()?;
+    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+pub(super) fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
+    let text = raw?.get();
+    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// A text or a list with something in it.
+pub(super) fn is_filled(raw: &RawValue) -> bool {
+    let text = raw.get();
+    let inside = |open, close| {
+        text.strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close))
+            .map(|rest: &str| rest.trim())
+    };
+    match inside('[', ']').or_else(|| inside('{', '}')) {
+        Some(rest) => !rest.is_empty(),
+        None => text.starts_with('"') && text.len() > 2,
+    }
+}
+
+/// A text without escapes, as reasons and codes are.
+pub(super) fn word(raw: &RawValue) -> Option<&str> {
+    raw.get().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// A count: a whole number, also where it is written as a float. What no request can have was not
+/// told.
+pub(super) fn number(raw: Raw<'_>) -> Option<u64> {
+    let text = raw?.get();
+    let count = text.parse().ok().or_else(|| {
+        let float: f64 = text.parse().ok()?;
+        (float >= 0.0 && float.fract() == 0.0).then_some(float as u64)
+    });
+    count.filter(|count| *count <= MOST_TOKENS)
+}
+
+pub(super) fn length(raw: &RawValue) -> Option<u64> {
+    let mut n = 0;
+    for_each(Some(raw), |_: serde::de::IgnoredAny| n += 1).then_some(n)
+}
+
+/// Calls `each` with every member of a list; false where it is none.
+pub(super) fn for_each<'a, T: Deserialize<'a>>(raw: Raw<'a>, each: impl FnMut(T)) -> bool {
+    struct Each<T, F>(F, std::marker::PhantomData<T>);
+
+    impl<'a, T: Deserialize<'a>, F: FnMut(T)> Visitor<'a> for Each<T, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            while let Some(member) = seq.next_element()? {
+                (self.0)(member);
+            }
+            Ok(())
+        }
+    }
+
+    let Some(text) = raw.map(RawValue::get).filter(|text| text.starts_with('[')) else {
+        return false;
+    };
+    serde_json::Deserializer::from_str(text)
+        .deserialize_seq(Each(each, std::marker::PhantomData))
+        .is_ok()
+}
