@@ -15,8 +15,9 @@ use http::{Request, Response};
 use http_body::Body;
 use infermeter::{
     InferenceLayer, Meter, RequestMeter,
-    layer::{InferenceService, ResponseBody},
+    layer::{Endpoint, InferenceService, ResponseBody},
     names,
+    wire::Wire,
 };
 use scripted::{
     Answer, CHAT, CHAT_CONTENT, CHAT_LAST, CHAT_USAGE, CHAT_WHOLE, COMPLETIONS, DONE, EVENTS,
@@ -92,9 +93,12 @@ fn events_that_are_never_alike_allocate_one_block_each() {
     assert_eq!(blocks_of_frames(CHAT, leak(numbered.collect())), FRAMES);
 }
 
+/// An endpoint whose answers are not read.
+const OPAQUE: &str = "/v1/opaque";
+
 fn a_request_allocates_a_few_blocks() {
     for (what, answer, most) in [
-        ("not read", whole("/v1/embeddings", &CHAT_WHOLE), 3),
+        ("not read", whole(OPAQUE, &CHAT_WHOLE), 3),
         ("whole", whole(CHAT, &CHAT_WHOLE), 7),
         ("stream", TINY_CHAT, 13),
     ] {
@@ -172,7 +176,7 @@ fn blocks<T>(work: impl FnOnce() -> T) -> u64 {
 }
 
 fn layer(meter: &Meter) -> InferenceLayer {
-    InferenceLayer::new(meter.clone())
+    InferenceLayer::new(meter.clone()).endpoint(OPAQUE, Endpoint::new("opaque", Wire::opaque()))
 }
 
 /// An event with one choice.
