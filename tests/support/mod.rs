@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod answers;
 pub(crate) mod frames;
 pub(crate) mod generated;
 pub(crate) mod hop;
