@@ -225,6 +225,26 @@ impl FinishReason {
             "length" | "max_tokens" => Self::Length,
             "tool_calls" | "function_call" => Self::ToolCalls,
             "content_filter" => Self::ContentFilter,
+            // Anthropic; `pause_turn` is in none of these sets.
+            "end_turn" => Self::Stop,
+            "model_context_window_exceeded" => Self::Length,
+            "tool_use" => Self::ToolCalls,
+            "refusal" => Self::ContentFilter,
+            // Responses.
+            "completed" => Self::Stop,
+            "max_output_tokens" => Self::Length,
+            // Gemini.
+            "STOP" => Self::Stop,
+            "MAX_TOKENS" => Self::Length,
+            "SAFETY"
+            | "RECITATION"
+            | "BLOCKLIST"
+            | "PROHIBITED_CONTENT"
+            | "SPII"
+            | "MODEL_ARMOR"
+            | "IMAGE_SAFETY"
+            | "IMAGE_PROHIBITED_CONTENT"
+            | "IMAGE_RECITATION" => Self::ContentFilter,
             _ => Self::Other,
         }
     }

@@ -9,6 +9,7 @@
 
 mod anthropic;
 mod counts;
+mod error;
 mod gemini;
 mod generate;
 mod json;

@@ -9,3 +9,4 @@ pub(crate) mod hop;
 pub(crate) mod oracle;
 pub(crate) mod recording;
 pub(crate) mod scrape;
+pub(crate) mod told;

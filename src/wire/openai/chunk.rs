@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::wire::{
-    ErrorKind,
+    ErrorKind, error,
     json::{Raw, for_each, is_filled, length, number, object, parse, word},
 };
 
@@ -102,14 +102,6 @@ struct RawTimings<'a> {
 }
 
 #[derive(Deserialize)]
-struct RawError<'a> {
-    #[serde(borrow)]
-    code: Raw<'a>,
-    #[serde(borrow, rename = "type")]
-    kind: Raw<'a>,
-}
-
-#[derive(Deserialize)]
 struct Logprobs<'a> {
     /// Chat.
     #[serde(borrow)]
@@ -150,16 +142,7 @@ impl<'a> Chunk<'a> {
 
     /// `error` as an object or a text; `null` and an empty text are none.
     pub(super) fn error(&self) -> Option<ErrorKind> {
-        let raw = self.error.filter(|raw| is_filled(raw))?;
-        let says = |field: Raw<'_>| {
-            matches!(
-                field.and_then(word),
-                Some("context_length_exceeded" | "exceed_context_size_error")
-            )
-        };
-        let context =
-            object::<RawError<'_>>(Some(raw)).is_some_and(|e| says(e.code) || says(e.kind));
-        Some(if context { ErrorKind::ContextLength } else { ErrorKind::Other })
+        error::kind(self.error, None)
     }
 
     pub(super) fn usage(&self) -> Option<Told> {
