@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     ErrorKind,
-    json::{Raw, is_filled, object, word},
+    json::{Raw, is_filled, object, parse, word},
 };
 
 #[derive(Deserialize)]
@@ -25,6 +25,11 @@ pub(super) fn kind(raw: Raw<'_>, sentence: Option<&str>) -> Option<ErrorKind> {
     let raw = raw.filter(|raw| is_filled(raw))?;
     let error = object::<RawError<'_>>(Some(raw));
     Some(error.map_or(ErrorKind::Other, |error| error.kind(sentence)))
+}
+
+/// Reads an event that is an error itself; `None` for what is no object.
+pub(super) fn kind_of(data: &[u8]) -> Option<ErrorKind> {
+    parse::<RawError<'_>>(data).map(|error| error.kind(None))
 }
 
 // === impl RawError ===
