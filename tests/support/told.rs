@@ -92,7 +92,7 @@ pub(crate) fn gist(summary: &Summary) -> (Outcome, [Option<u64>; 5], TokenSource
 }
 
 /// Holds that every recording of a folder tells what its index says, also with CRLF, and however it
-/// is split; and that of one that is cut nothing is made up.
+/// is split, one with a broken byte too; and that of one that is cut nothing is made up.
 pub(crate) fn assert_folder(folder: &str, wire: &Wire) {
     for recorded in Recorded::all(folder) {
         let (entry, body) = (&recorded.entry, &recorded.body);
@@ -114,6 +114,13 @@ pub(crate) fn assert_folder(folder: &str, wire: &Wire) {
             let crlf = recorded.crlf();
             assert_eq!(gist_of(&[&crlf]), expected, "{entry} with CRLF");
             assert_eq!(gist_of(&crlf.chunks(1).collect::<Vec<_>>()), expected, "{entry} with CRLF");
+        }
+        // What is known again by its bytes is what would have been read.
+        for at in (0..body.len()).step_by(29) {
+            let mut broken = body.clone();
+            broken[at] = b"\xff\"\\0\n{,"[at % 7];
+            let (whole, bytes) = (gist_of(&[&broken]), broken.chunks(1).collect::<Vec<_>>());
+            assert_eq!(gist_of(&bytes), whole, "{entry} broken at {at}");
         }
         for cut in 0..=body.len() {
             let (before, after) = body.split_at(cut);
@@ -164,5 +171,7 @@ fn observe(
     }
     let mut summaries = std::mem::take(&mut *summaries.lock().unwrap());
     assert_eq!(summaries.len(), 1, "each body ends once");
-    summaries.pop().unwrap()
+    let summary = summaries.pop().unwrap();
+    assert_eq!(summary.unread, None, "a format does not panic");
+    summary
 }
