@@ -120,7 +120,7 @@ impl Watch {
             usage,
             queue_time: facts.queue_time,
             prefill_time: facts.prefill_time,
-            source: facts.source.unwrap_or(TokenSource::Unknown),
+            source: usage.completion.and(facts.source).unwrap_or(TokenSource::Unknown),
             longest_choice: facts.longest.filter(|longest| longest.exact).map(|l| l.tokens),
             first_token: self.timing.first,
             last_token: self.timing.last,

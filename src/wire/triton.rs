@@ -117,11 +117,11 @@ impl Triton {
             counts.error = Some(ErrorKind::Other);
         }
         let mut first = None;
-        each(outputs.num_input_tokens, |raw| first = first.or(number(Some(raw))));
+        each(outputs.num_input_tokens, |raw| first = first.or_else(|| number(Some(raw))));
         counts.prompt = first.or(counts.prompt);
         let mut first = None;
         each(outputs.finish_reason, |raw| {
-            first = first.or(word(raw));
+            first = first.or_else(|| word(raw));
         });
         counts.finish = match first {
             // The vLLM backend writes Python's `None` while a sequence goes on.

@@ -79,7 +79,7 @@ impl WireFormat for Gemini {
         let answer: Option<Answer<'a>> = parse(event.data);
         if event.name == b"error" && !event.data.is_empty() {
             let told = answer.as_ref().and_then(|answer| error::kind(answer.error, Some(TOO_LONG)));
-            self.counts.error.get_or_insert(told.unwrap_or(ErrorKind::Other));
+            self.counts.error.get_or_insert_with(|| told.unwrap_or(ErrorKind::Other));
         }
         let Brought { content: got, grown, is_counted } =
             self.answer(&answer?, TokenSource::ContinuousUsage);
