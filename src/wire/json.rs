@@ -1,13 +1,15 @@
 //! Reads JSON leniently and without copies: each field is kept raw until it is asked for, so that one
 //! of an unexpected type costs that field and nothing else.
 
+use std::time::Duration;
+
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::MOST_TOKENS;
+use super::{ErrorKind, MOST_TOKENS};
 
 /// A field that may be missing.
 pub(super) type Raw<'a> = Option<&'a RawValue>;
@@ -84,4 +86,56 @@ pub(super) fn for_each<'a, T: Deserialize<'a>>(raw: Raw<'a>, each: impl FnMut(T)
     serde_json::Deserializer::from_str(text)
         .deserialize_seq(Each(each, std::marker::PhantomData))
         .is_ok()
+}
+
+/// A time in a unit of so many seconds; what is no time was not told.
+pub(super) fn time(raw: Raw<'_>, unit: f64) -> Option<Duration> {
+    let units: f64 = raw?.get().parse().ok()?;
+    Duration::try_from_secs_f64(units * unit).ok()
+}
+
+/// An error, as an object or a text; `null` and an empty text are none.
+pub(super) fn error(raw: Raw<'_>) -> Option<ErrorKind> {
+    raw.filter(|raw| is_filled(raw)).map(|raw| error_kind(raw.get().as_bytes()))
+}
+
+/// What an error is, by its code or type.
+pub(super) fn error_kind(bytes: &[u8]) -> ErrorKind {
+    #[derive(Deserialize)]
+    struct RawError<'a> {
+        #[serde(borrow)]
+        code: Raw<'a>,
+        #[serde(borrow, rename = "type")]
+        kind: Raw<'a>,
+    }
+
+    let says = |field: Raw<'_>| {
+        matches!(
+            field.and_then(word),
+            Some("context_length_exceeded" | "exceed_context_size_error")
+        )
+    };
+    match parse::<RawError<'_>>(bytes) {
+        Some(error) if says(error.code) || says(error.kind) => ErrorKind::ContextLength,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// Calls `each` with the object that a body is, or with each of the list that it is; false where it
+/// is neither.
+pub(super) fn for_each_object<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    mut each: impl FnMut(T),
+) -> bool {
+    let bytes = bytes.trim_ascii();
+    if !bytes.starts_with(b"[") {
+        return parse(bytes).map(each).is_some();
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(list) = serde_json::from_str::<&RawValue>(text) else { return false };
+    for_each(Some(list), |member: &RawValue| {
+        if let Some(member) = object(Some(member)) {
+            each(member);
+        }
+    })
 }

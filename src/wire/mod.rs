@@ -16,6 +16,7 @@ mod json;
 mod llamacpp;
 mod ollama;
 mod openai;
+mod parts;
 mod prompt_only;
 mod responses;
 mod sglang;

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use crate::wire::{
     ErrorKind, error,
     json::{Raw, for_each, is_filled, length, number, object, parse, word},
+    ErrorKind,
+    json::{Raw, error, for_each, is_filled, length, number, object, parse, word},
 };
 
 /// One event or one answer.
@@ -140,9 +142,9 @@ impl<'a> Chunk<'a> {
         self.usage.is_none() && self.timings.is_none() && self.error.is_none()
     }
 
-    /// `error` as an object or a text; `null` and an empty text are none.
     pub(super) fn error(&self) -> Option<ErrorKind> {
         error::kind(self.error, None)
+        error(self.error)
     }
 
     pub(super) fn usage(&self) -> Option<Told> {
