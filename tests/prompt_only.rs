@@ -1,0 +1,93 @@
+//! What answers tell that generate nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use infermeter::{
+    outcome::{FailureReason, FinishReason, Outcome, TokenSource, Unread},
+    wire::Wire,
+};
+use support::told::{assert_told, read};
+
+const OK: Outcome = Outcome::Success(FinishReason::Other);
+const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
+
+const WIRE: Wire = Wire::prompt_only();
+
+#[tokio::test]
+async fn usage_in_its_shapes() {
+    use TokenSource::{Unknown, Usage};
+    for (usage, prompt, generated, source) in [
+        // OpenAI, and vLLM.
+        (r#"{"prompt_tokens":8,"total_tokens":8}"#, Some(8), Some(0), Usage),
+        (r#"{"prompt_tokens":8,"total_tokens":8,"completion_tokens":0}"#, Some(8), Some(0), Usage),
+        // Jina, Voyage.
+        (r#"{"total_tokens":38}"#, Some(38), None, Unknown),
+        (r#"{"prompt_tokens":8}"#, Some(8), None, Unknown),
+        // What is more than the prompt is no proof of anything.
+        (r#"{"prompt_tokens":8,"total_tokens":9}"#, Some(8), None, Unknown),
+        (r#"{"prompt_tokens":0,"total_tokens":0}"#, Some(0), Some(0), Usage),
+        ("{}", None, None, Unknown),
+        ("null", None, None, Unknown),
+        ("[8]", None, None, Unknown),
+        (r#"{"prompt_tokens":-1,"total_tokens":"8"}"#, None, None, Unknown),
+        (r#"{"prompt_tokens":1e300}"#, None, None, Unknown),
+        (r#"{"prompt_tokens":8.0}"#, Some(8), None, Unknown),
+        (r#"{"prompt_tokens":99999999999999999999}"#, None, None, Unknown),
+    ] {
+        let body = format!(
+            r#" {{"object":"list","data":[{{"index":0,"embedding":[0.1,-2e-3]}}],"usage":{usage}}}"#
+        );
+        let summary = read(&WIRE, body).await;
+        assert_told(&summary, [prompt, None, generated, None], source);
+        assert_eq!((summary.outcome, summary.first_token), (OK, None), "{usage}");
+    }
+    let cached = r#"{"usage":{"prompt_tokens":8,"prompt_tokens_details":{"cached_tokens":4}}}"#;
+    assert_told(&read(&WIRE, cached).await, [Some(8), Some(4), None, None], Unknown);
+}
+
+#[tokio::test]
+async fn answers_that_tell_nothing() {
+    for body in [
+        // Cohere.
+        r#"{"results":[{"index":0,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":1},"tokens":{"input_tokens":9}}}"#,
+        // TEI.
+        "[[0.1,0.2],[0.3,0.4]]",
+        r#"[{"index":0,"score":0.9}]"#,
+        "{\"usage\":",
+        "{ no JSON",
+        "",
+    ] {
+        let summary = read(&WIRE, body).await;
+        assert_told(&summary, [None; 4], TokenSource::Unknown);
+        assert_eq!(summary.outcome, OK, "{body}");
+    }
+    let summary = read(&WIRE, b"{\"x\":\"\xff\",\"usage\":{\"prompt_tokens\":1}}").await;
+    assert_told(&summary, [None; 4], TokenSource::Unknown);
+    let deep = format!(r#"{{"data":{}"#, "[".repeat(10_000));
+    assert_told(&read(&WIRE, deep).await, [None; 4], TokenSource::Unknown);
+}
+
+#[tokio::test]
+async fn errors_in_a_success() {
+    for body in [
+        r#"{"error":{"message":"x","type":"BadRequestError","code":400}}"#,
+        r#"{"error":"Batch size error","error_type":"Validation"}"#,
+    ] {
+        assert_eq!(read(&WIRE, body).await.outcome, FAILED);
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_is_read_up_to_the_limit() {
+    let embeddings = |n: usize| {
+        let floats = vec!["-0.012345678"; n].join(",");
+        format!(r#"{{"data":[{{"embedding":[{floats}]}}],"usage":{{"prompt_tokens":3}}}}"#)
+    };
+    let summary = read(&WIRE, embeddings(600_000)).await;
+    assert_told(&summary, [Some(3), None, None, None], TokenSource::Unknown);
+    assert_eq!(summary.unread, None);
+    let summary = read(&WIRE, embeddings(800_000)).await;
+    assert_eq!(summary.unread, Some(Unread::TooLong));
+}
