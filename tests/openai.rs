@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -210,6 +210,48 @@ async fn token_ids_and_logprobs_tell_how_many_tokens_an_event_has() {
     assert_told(&stream(&[chat, chat]).await, [None, None, Some(4), None], TokenSource::Counted);
     let text = r#"{"choices":[{"index":0,"text":"ab","logprobs":{"tokens":["a","b"]}}]}"#;
     assert_told(&stream(&[text, text]).await, [None, None, Some(4), None], TokenSource::Counted);
+}
+
+// === how long it waited ===
+
+#[tokio::test]
+async fn vllm_tells_the_queue_time_where_it_is_told_to() {
+    let told = |metrics: &str| {
+        format!(
+            r#"{{"choices":[],"usage":{{"prompt_tokens":4,"completion_tokens":1}},"metrics":{metrics}}}"#
+        )
+    };
+    for (metrics, micros) in [
+        (r#"{"time_to_first_token_ms":12.0,"queue_time_ms":6087.25}"#, Some(6_087_250)),
+        (r#"{"queue_time_ms":0}"#, Some(0)),
+        (r#"{"queue_time_ms":null}"#, None),
+        (r#"{"queue_time_ms":-1}"#, None),
+        (r#"{"queue_time_ms":"1"}"#, None),
+        (r#"{"queue_time_ms":1e300}"#, None),
+        ("null", None),
+        ("[1]", None),
+    ] {
+        let expected = micros.map(Duration::from_micros);
+        let plain_null = A.replace("\"usage\"", "\"metrics\":null,\"usage\"");
+        let summary = stream(&[&plain_null, A, STOP, &told(metrics)]).await;
+        assert_eq!((summary.queue_time, summary.prefill_time), (expected, None), "{metrics}");
+        assert_told(&summary, [Some(4), None, Some(1), None], TokenSource::Usage);
+        let whole = told(metrics).replace("[]", r#"[{"index":0,"message":{}}]"#);
+        assert_eq!(read(whole).await.queue_time, expected, "{metrics}");
+    }
+    let whole = told(r#"{"queue_time_ms":1}"#).replace("[]", r#"[{"index":0},{"index":1}]"#);
+    assert_eq!(read(whole).await.queue_time, None, "of two choices");
+}
+
+#[tokio::test]
+async fn llamacpp_tells_the_prefill_time() {
+    let finish = r#"{"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"timings":{"prompt_n":1,"prompt_ms":12.5,"predicted_n":8}}"#;
+    let expected = Some(Duration::from_micros(12_500));
+    let summary = stream(&[A, finish]).await;
+    assert_eq!((summary.queue_time, summary.prefill_time), (None, expected));
+    let two = finish.replace("\"index\":0", "\"index\":1");
+    assert_eq!(stream(&[A, finish, &two]).await.prefill_time, None, "of two choices");
+    assert_eq!(read(finish.to_owned()).await.prefill_time, expected);
 }
 
 // === several choices ===

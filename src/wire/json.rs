@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::{ErrorKind, MOST_TOKENS};
 
+/// Seconds in a millisecond, for [`time`].
+pub(super) const MILLIS: f64 = 1e-3;
+
 /// A field that may be missing.
 pub(super) type Raw<'a> = Option<&'a RawValue>;
 

@@ -17,7 +17,10 @@ use serde::Deserialize;
 use super::{
     ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{Raw, error, error_kind, for_each_object, is_filled, number, object, parse, time, word},
+    json::{
+        MILLIS, Raw, error, error_kind, for_each_object, is_filled, number, object, parse, time,
+        word,
+    },
     parts::{Parts, Sum},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -171,7 +174,7 @@ impl Answer<'_> {
         counts.prompt = number(self.tokens_evaluated).or(counts.prompt);
         if let Some(timings) = object::<Timings<'_>>(self.timings) {
             counts.cached = number(timings.cache_n).or(counts.cached);
-            counts.prefill_time = time(timings.prompt_ms, 1e-3).or(counts.prefill_time);
+            counts.prefill_time = time(timings.prompt_ms, MILLIS).or(counts.prefill_time);
         }
         if self.stops() && !counts.done {
             counts.done = true;

@@ -4,6 +4,8 @@
 //! Every field is kept as raw JSON and read when it is asked for, so that one field of an
 //! unexpected type costs that field and not the whole event.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,7 +13,7 @@ use crate::wire::{
     ErrorKind, error,
     json::{Raw, for_each, is_filled, length, number, object, parse, word},
     ErrorKind,
-    json::{Raw, error, for_each, is_filled, length, number, object, parse, word},
+    json::{MILLIS, Raw, error, for_each, is_filled, length, number, object, parse, time, word},
 };
 
 /// One event or one answer.
@@ -23,6 +25,8 @@ pub(super) struct Chunk<'a> {
     usage: Raw<'a>,
     #[serde(borrow)]
     timings: Raw<'a>,
+    #[serde(borrow)]
+    metrics: Raw<'a>,
     #[serde(borrow)]
     error: Raw<'a>,
 }
@@ -101,6 +105,15 @@ struct RawTimings<'a> {
     prompt_n: Raw<'a>,
     #[serde(borrow)]
     predicted_n: Raw<'a>,
+    #[serde(borrow)]
+    prompt_ms: Raw<'a>,
+}
+
+/// What vLLM tells of a request with one choice, where it is told to.
+#[derive(Deserialize)]
+struct RawMetrics<'a> {
+    #[serde(borrow)]
+    queue_time_ms: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +152,17 @@ impl<'a> Chunk<'a> {
 
     /// Nothing but choices.
     pub(super) fn is_plain(&self) -> bool {
-        self.usage.is_none() && self.timings.is_none() && self.error.is_none()
+        let Self { choices: _, usage, timings, metrics, error } = self;
+        [usage, timings, metrics, error].iter().all(|field| field.is_none())
+    }
+
+    pub(super) fn queue_time(&self) -> Option<Duration> {
+        time(object::<RawMetrics<'a>>(self.metrics)?.queue_time_ms, MILLIS)
+    }
+
+    /// NB: llama.cpp counts it from the start of the request, and tells of no wait.
+    pub(super) fn prefill_time(&self) -> Option<Duration> {
+        time(object::<RawTimings<'a>>(self.timings)?.prompt_ms, MILLIS)
     }
 
     pub(super) fn error(&self) -> Option<ErrorKind> {

@@ -8,6 +8,8 @@
 mod chunk;
 mod tokens;
 
+use std::time::Duration;
+
 use self::{
     chunk::{Choice, Chunk},
     tokens::{Scope, Tokens},
@@ -25,6 +27,8 @@ pub(super) struct OpenAi {
     abort: bool,
     error: Option<ErrorKind>,
     done: bool,
+    queue_time: Option<Duration>,
+    prefill_time: Option<Duration>,
 }
 
 impl WireFormat for OpenAi {
@@ -57,6 +61,7 @@ impl WireFormat for OpenAi {
         // The content of a whole answer stands in one place: no event of it is a token.
         self.tokens.forget_events();
         self.tokens.told(&chunk, Scope::Request);
+        self.times(&chunk);
         self.done = true;
     }
 
@@ -65,6 +70,8 @@ impl WireFormat for OpenAi {
     }
 
     fn facts(&self) -> Facts {
+        // Whose time it is of several choices is not told.
+        let is_one = !self.tokens.has_several_choices();
         let (usage, source) = self.tokens.usage(self.done);
         Facts {
             usage,
@@ -76,8 +83,8 @@ impl WireFormat for OpenAi {
             },
             error: self.error,
             done: self.done,
-            queue_time: None,
-            prefill_time: None,
+            queue_time: self.queue_time.filter(|_| is_one),
+            prefill_time: self.prefill_time.filter(|_| is_one),
         }
     }
 }
@@ -109,6 +116,9 @@ impl OpenAi {
         });
         let before = last.map_or(0, |progress| self.tokens.told_before(progress));
         self.tokens.told(chunk, scope);
+        if !chunk.is_plain() {
+            self.times(chunk);
+        }
         if let Some(progress) = last {
             // A running usage counts best how many tokens the event has.
             let told = self.tokens.told_usage(scope).filter(|_| !chunk.is_plain());
@@ -117,6 +127,11 @@ impl OpenAi {
         }
 
         varying.filter(|_| choices == 1 && chunk.is_plain() && self.error.is_none())
+    }
+
+    fn times(&mut self, chunk: &Chunk<'_>) {
+        self.queue_time = chunk.queue_time().or(self.queue_time);
+        self.prefill_time = chunk.prefill_time().or(self.prefill_time);
     }
 
     /// Reads one choice of an event; says which place it has, and which tokens it got.

@@ -67,6 +67,10 @@ impl Tokens {
         self.choices.len() - 1
     }
 
+    pub(super) fn has_several_choices(&self) -> bool {
+        self.choices.len() > 1
+    }
+
     pub(super) fn content(&mut self, slot: usize, tokens: u64) {
         let choice = &mut self.choices[slot];
         choice.counted = choice.counted.saturating_add(tokens);
