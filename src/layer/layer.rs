@@ -28,7 +28,8 @@ pub enum Start {
     Reported,
     /// The engine tells in its answer how long a request has waited, as some do: for a gateway in
     /// front of it. Until its first content a request counts as waiting; its queue time and what
-    /// follows from it are recorded when it ends, and not at all where the engine did not tell.
+    /// follows from it are recorded when it ends, and not at all where the engine did not tell, or
+    /// told of a longer wait than there was.
     Told,
 }
 

@@ -67,8 +67,8 @@ pub(super) struct State {
     pub(super) is_closed: bool,
     /// It is listed among those that wait.
     pub(super) is_listed: bool,
-    /// Admission has let it in.
-    pub(super) is_admitted: bool,
+    /// When admission let it in.
+    pub(super) admitted: Option<Duration>,
 }
 
 /// What the service itself has said.
@@ -120,7 +120,7 @@ impl Record {
                 published_prompt: 0,
                 is_closed: false,
                 is_listed: false,
-                is_admitted: false,
+                admitted: None,
             }),
             published: AtomicU64::new(0),
             added: AtomicU64::new(0),
@@ -262,7 +262,7 @@ impl Record {
             (None, None) => TokenSource::Unknown,
         };
         if self.start_is_told && state.started.is_none() {
-            state.started = body.and_then(|body| told_start(body, state.first_token));
+            state.started = body.and_then(|body| told_start(body, &state, self.arrival));
             if let Some(queue) = state.started {
                 self.series(|series| series.queue.time(queue));
             }
@@ -328,10 +328,19 @@ impl Record {
     }
 }
 
-/// When the engine says that it started, since arrival.
-fn told_start(body: &Summary, first_token: Option<Duration>) -> Option<Duration> {
-    let before_prefill = || first_token?.checked_sub(body.prefill_time?);
-    body.queue_time.or_else(before_prefill)
+/// When the engine says that it started, since arrival: what it tells begins where admission ends.
+///
+/// NB: a wait that is longer than all there was is not cut to fit, it was not told: SGLang gives a
+/// moment of its clock where it did not note when the request came.
+fn told_start(body: &Summary, state: &State, arrival: Instant) -> Option<Duration> {
+    let latest = state.first_token.unwrap_or_else(|| body.ended.duration_since(arrival));
+    let admitted = state.admitted.unwrap_or_default();
+    let after_queue = || admitted.checked_add(body.queue_time?).filter(|start| *start <= latest);
+    let before_prefill = || {
+        let start = state.first_token?.checked_sub(body.prefill_time?)?;
+        (start >= admitted).then_some(start)
+    };
+    after_queue().or_else(before_prefill)
 }
 
 // === impl State ===

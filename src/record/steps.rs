@@ -89,8 +89,10 @@ impl Record {
     pub(super) fn admitted(&self) {
         let mut state = self.state();
         // A retry inside of the layer comes by again.
-        if !state.is_closed && !std::mem::replace(&mut state.is_admitted, true) {
-            self.series(|series| series.admission.time(self.arrival.elapsed()));
+        if !state.is_closed && state.admitted.is_none() {
+            let waited = self.arrival.elapsed();
+            state.admitted = Some(waited);
+            self.series(|series| series.admission.time(waited));
         }
     }
 

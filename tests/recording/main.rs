@@ -6,3 +6,4 @@ mod said;
 mod settings;
 mod support;
 mod times;
+mod told;
