@@ -8,7 +8,7 @@ use infermeter::{
     outcome::{FailureReason, FinishReason, Outcome, TokenSource, Unread},
     wire::Wire,
 };
-use support::told::{assert_told, read};
+use support::pieces::{assert_told, read};
 
 const OK: Outcome = Outcome::Success(FinishReason::Other);
 const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);

@@ -11,7 +11,7 @@ use infermeter::{
     stream::Summary,
     wire::Wire,
 };
-use support::told::{assert_told, events, read};
+use support::pieces::{assert_told, events, read};
 
 const OK: Outcome = Outcome::Success(FinishReason::Stop);
 const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);

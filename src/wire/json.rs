@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{ErrorKind, MOST_TOKENS};
+use super::MOST_TOKENS;
 
 /// Seconds in a millisecond, for [`time`].
 pub(super) const MILLIS: f64 = 1e-3;
@@ -95,33 +95,6 @@ pub(super) fn for_each<'a, T: Deserialize<'a>>(raw: Raw<'a>, each: impl FnMut(T)
 pub(super) fn time(raw: Raw<'_>, unit: f64) -> Option<Duration> {
     let units: f64 = raw?.get().parse().ok()?;
     Duration::try_from_secs_f64(units * unit).ok()
-}
-
-/// An error, as an object or a text; `null` and an empty text are none.
-pub(super) fn error(raw: Raw<'_>) -> Option<ErrorKind> {
-    raw.filter(|raw| is_filled(raw)).map(|raw| error_kind(raw.get().as_bytes()))
-}
-
-/// What an error is, by its code or type.
-pub(super) fn error_kind(bytes: &[u8]) -> ErrorKind {
-    #[derive(Deserialize)]
-    struct RawError<'a> {
-        #[serde(borrow)]
-        code: Raw<'a>,
-        #[serde(borrow, rename = "type")]
-        kind: Raw<'a>,
-    }
-
-    let says = |field: Raw<'_>| {
-        matches!(
-            field.and_then(word),
-            Some("context_length_exceeded" | "exceed_context_size_error")
-        )
-    };
-    match parse::<RawError<'_>>(bytes) {
-        Some(error) if says(error.code) || says(error.kind) => ErrorKind::ContextLength,
-        _ => ErrorKind::Other,
-    }
 }
 
 /// Calls `each` with the object that a body is, or with each of the list that it is; false where it

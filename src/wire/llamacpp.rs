@@ -17,10 +17,8 @@ use serde::Deserialize;
 use super::{
     ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{
-        MILLIS, Raw, error, error_kind, for_each_object, is_filled, number, object, parse, time,
-        word,
-    },
+    error,
+    json::{MILLIS, Raw, for_each_object, is_filled, number, object, parse, time, word},
     parts::{Parts, Sum},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -91,10 +89,11 @@ impl WireFormat for LlamaCpp {
     ) -> Option<Varying<'a>> {
         // NB: older builds send an error in a field of that name, with no `data:` at all.
         if event.name == b"error" && !event.data.is_empty() {
-            self.error = self.error.or(Some(error_kind(event.data)));
+            self.error =
+                self.error.or_else(|| error::kind_of(event.data)).or(Some(ErrorKind::Other));
         }
         let answer: Answer<'_> = parse(event.data)?;
-        self.error = self.error.or_else(|| error(answer.error));
+        self.error = self.error.or_else(|| error::kind(answer.error, None));
         if answer.is_nothing() {
             return None;
         }
@@ -118,7 +117,7 @@ impl WireFormat for LlamaCpp {
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
         for_each_object(body, |answer: Answer<'_>| {
-            self.error = self.error.or_else(|| error(answer.error));
+            self.error = self.error.or_else(|| error::kind(answer.error, None));
             if !answer.is_nothing() {
                 let mut counts = Counts::default();
                 answer.told(&mut counts, &mut self.prompts);

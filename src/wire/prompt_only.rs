@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::{
     Event, Facts, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{Raw, error, number, object, parse},
+    error,
+    json::{Raw, number, object, parse},
 };
 use crate::outcome::TokenSource;
 
@@ -80,7 +81,7 @@ impl PromptOnly {
     fn answer(&mut self, bytes: &[u8]) {
         let Some(answer) = parse::<Answer<'_>>(bytes) else { return };
         let Self { counts } = self;
-        counts.error = counts.error.or_else(|| error(answer.error));
+        counts.error = counts.error.or_else(|| error::kind(answer.error, None));
         let Some(usage) = object::<RawUsage<'_>>(answer.usage) else { return };
         let (prompt, total) = (number(usage.prompt_tokens), number(usage.total_tokens));
         counts.prompt = prompt.or(total).or(counts.prompt);

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::{
     ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{Raw, error, for_each_object, is_filled, number, object, parse, time, word},
+    error,
+    json::{Raw, for_each_object, is_filled, number, object, parse, time, word},
     parts::{Parts, Sum},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -77,7 +78,7 @@ impl WireFormat for SgLang {
             return None;
         }
         let answer: Answer<'_> = parse(event.data)?;
-        self.error = self.error.or_else(|| error(answer.error));
+        self.error = self.error.or_else(|| error::kind(answer.error, None));
         let meta: Meta<'_> = object(answer.meta_info).unwrap_or_default();
         if answer.is_empty() && meta.is_empty() {
             return None;
@@ -99,7 +100,7 @@ impl WireFormat for SgLang {
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
         for_each_object(body, |answer: Answer<'_>| {
-            self.error = self.error.or_else(|| error(answer.error));
+            self.error = self.error.or_else(|| error::kind(answer.error, None));
             if let Some(meta) = object::<Meta<'_>>(answer.meta_info) {
                 let mut counts = Counts::default();
                 meta.told(&mut counts);

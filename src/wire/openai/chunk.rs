@@ -11,9 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::{
     ErrorKind, error,
-    json::{Raw, for_each, is_filled, length, number, object, parse, word},
-    ErrorKind,
-    json::{MILLIS, Raw, error, for_each, is_filled, length, number, object, parse, time, word},
+    json::{MILLIS, Raw, for_each, is_filled, length, number, object, parse, time, word},
 };
 
 /// One event or one answer.
@@ -167,7 +165,6 @@ impl<'a> Chunk<'a> {
 
     pub(super) fn error(&self) -> Option<ErrorKind> {
         error::kind(self.error, None)
-        error(self.error)
     }
 
     pub(super) fn usage(&self) -> Option<Told> {
