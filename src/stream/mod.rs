@@ -29,6 +29,8 @@
 //! ```
 
 mod body;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod head;
 mod lines;
 mod reader;
