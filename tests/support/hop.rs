@@ -16,7 +16,7 @@ use axum::body::Body;
 use http::{HeaderName, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use infermeter::{InferenceLayer, Meter};
+use infermeter::{InferenceLayer, Meter, layer::Endpoint};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -41,6 +41,8 @@ pub(crate) struct Case {
     pub(crate) meter: Meter,
     pub(crate) answer: Arc<[u8]>,
     pub(crate) cut: usize,
+    /// What the path is measured as, where the layer does not know it.
+    pub(crate) endpoint: Option<Endpoint>,
 }
 
 /// What a client read until the connection ended.
@@ -151,9 +153,13 @@ async fn serve(listener: TcpListener, cases: Cases, upstream: SocketAddr) {
         let cases = Arc::clone(&cases);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let id = request.headers()[CASE].to_str().unwrap().parse().unwrap();
-            let meter = cases.lock().unwrap()[&id].meter.clone();
+            let Case { meter, endpoint, .. } = cases.lock().unwrap()[&id].clone();
             let inner = service_fn(move |request| forward(request, upstream));
-            InferenceLayer::new(meter).layer(inner).oneshot(request)
+            let mut layer = InferenceLayer::new(meter);
+            if let Some(endpoint) = endpoint {
+                layer = layer.endpoint(request.uri().path(), endpoint);
+            }
+            layer.layer(inner).oneshot(request)
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(socket), service);

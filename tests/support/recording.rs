@@ -1,8 +1,12 @@
 //! The recordings in `tests/data`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use infermeter::wire::Wire;
 use serde::Deserialize;
 
 /// One recorded response, and what it is known to be.
@@ -29,12 +33,18 @@ pub(crate) struct Entry {
     pub(crate) truth: Counts,
     pub(crate) tells: Tells,
     pub(crate) end: String,
+    /// The constructor of `Wire`, where the path does not tell.
+    wire: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
+    /// Server-sent events.
     Stream,
+    /// Lines of JSON.
+    Lines,
+    /// One document.
     Whole,
 }
 
@@ -51,7 +61,28 @@ pub(crate) struct Tells {
     pub(crate) prompt: Option<u64>,
     pub(crate) completion: Option<u64>,
     pub(crate) source: Option<String>,
+    /// Looked at where they are said.
+    pub(crate) cached: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
 }
+
+/// How a path ends, and the format of the answers there; the first that fits.
+const PATHS: [(&str, &str); 14] = [
+    ("/chat/completions", "openai"),
+    ("/completions", "openai"),
+    ("/responses", "responses"),
+    ("/messages", "anthropic"),
+    ("/embeddings", "prompt_only"),
+    ("/rerank", "prompt_only"),
+    ("/score", "prompt_only"),
+    ("/classify", "prompt_only"),
+    ("/pooling", "prompt_only"),
+    ("/completion", "llamacpp"),
+    ("/api/chat", "ollama"),
+    ("/api/generate", "ollama"),
+    ("/generate", "generate"),
+    ("/generate_stream", "generate"),
+];
 
 /// How a client knows where the body ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,19 +104,35 @@ pub(crate) struct Held {
 // === impl Recording ===
 
 impl Recording {
+    /// What `index.json` lists, and the one in each folder.
     pub(crate) fn all() -> Vec<Self> {
-        let index = fs::read(data("index.json")).unwrap();
-        let entries: Vec<Entry> = serde_json::from_slice(&index).unwrap();
-        entries.into_iter().map(Self::read).collect()
+        let folders = fs::read_dir(data("")).unwrap().map(|entry| entry.unwrap().path());
+        let mut folders: Vec<PathBuf> =
+            folders.filter(|path| path.join("index.json").exists()).collect();
+        folders.sort();
+        folders.insert(0, data(""));
+        folders.iter().flat_map(|folder| Self::listed(folder)).collect()
+    }
+
+    pub(crate) fn openai() -> Vec<Self> {
+        Self::all().into_iter().filter(|recording| recording.wire_name() == "openai").collect()
     }
 
     pub(crate) fn named(file: &str) -> Self {
         Self::all().into_iter().find(|recording| recording.entry.file == file).unwrap()
     }
 
-    fn read(entry: Entry) -> Self {
-        let raw = fs::read(data(&entry.file)).unwrap();
-        Self::new(entry, raw)
+    fn listed(folder: &Path) -> Vec<Self> {
+        let index = folder.join("index.json");
+        let entries: Result<Vec<Entry>, _> = serde_json::from_slice(&fs::read(&index).unwrap());
+        let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", index.display()));
+        let read = |mut entry: Entry| {
+            let path = folder.join(&entry.file);
+            entry.file = path.strip_prefix(data("")).unwrap().to_str().unwrap().to_owned();
+            let raw = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            Self::new(entry, raw)
+        };
+        entries.into_iter().map(read).collect()
     }
 
     fn new(entry: Entry, raw: Vec<u8>) -> Self {
@@ -103,8 +150,43 @@ impl Recording {
         recording
     }
 
+    /// What the answer is written in: by its path as the layer has it, or as its entry says.
+    pub(crate) fn wire(&self) -> Wire {
+        match self.wire_name() {
+            "anthropic" => Wire::anthropic(),
+            "gemini" => Wire::gemini(),
+            "generate" => Wire::generate(),
+            "llamacpp" => Wire::llamacpp(),
+            "ollama" => Wire::ollama(),
+            "openai" => Wire::openai(),
+            "prompt_only" => Wire::prompt_only(),
+            "responses" => Wire::responses(),
+            "sglang" => Wire::sglang(),
+            "tgi" => Wire::tgi(),
+            "triton" => Wire::triton(),
+            name => panic!("{}: no format {name}", self.entry.file),
+        }
+    }
+
+    /// Its format, by the name of the constructor.
+    pub(crate) fn wire_name(&self) -> &str {
+        let Entry { wire, path, file, .. } = &self.entry;
+        if let Some(wire) = wire {
+            return wire;
+        }
+        let known = |(end, name): &(&str, &'static str)| path.ends_with(end).then_some(*name);
+        let Some(name) = PATHS.iter().find_map(known) else { panic!("{file}: say \"wire\"") };
+        name
+    }
+
+    /// Whether it is a stream of server-sent events.
     pub(crate) fn is_stream(&self) -> bool {
         self.entry.kind == Kind::Stream
+    }
+
+    /// Whether it is one document.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.entry.kind == Kind::Whole
     }
 
     /// Whether its body has CRLF at the end of each line.
@@ -128,7 +210,14 @@ impl Recording {
         let mut raw = head.to_vec();
         match self.framing {
             Framing::Close => raw.extend(replace(body)),
-            Framing::Length(_) => unreachable!("events have no length"),
+            Framing::Length(_) => {
+                let body = replace(body);
+                let head = std::str::from_utf8(head).unwrap().to_ascii_lowercase();
+                let (before, after) = head.split_once("content-length:").unwrap();
+                let after = after.split_once("\r\n").unwrap().1;
+                raw = format!("{before}content-length: {}\r\n{after}", body.len()).into_bytes();
+                raw.extend(body);
+            }
             Framing::Chunked => {
                 let (chunks, complete) = chunks(body);
                 for chunk in chunks {
@@ -173,6 +262,11 @@ impl Recording {
             }
         }
         response
+    }
+
+    /// The headers that are about the answer, and not about the connection.
+    pub(crate) fn header_map(&self) -> HeaderMap {
+        self.response(()).into_parts().0.headers
     }
 
     fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {

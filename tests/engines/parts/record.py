@@ -65,7 +65,7 @@ RECORDINGS = [
      {"max_tokens": 5}, "failure/server_error", None),
     ("generate", "responses/llamacpp-json", "/v1/responses",
      {"input": TEXT, "max_output_tokens": 5}, "success/stop", "usage"),
-    ("generate", "responses/llamacpp-stream", "/v1/responses",
+    ("generate", "responses/llamacpp-stream-short", "/v1/responses",
      {"input": TEXT, "stream": True, "max_output_tokens": 5}, "success/stop", "usage"),
     ("generate", "responses/llamacpp-stream-tool-call", "/v1/responses",
      {"input": TEXT, "stream": True, **LOOK, "max_output_tokens": 40}, "success/stop", "usage"),

@@ -1,0 +1,89 @@
+//! Every format, over all answers that are recorded of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod faults;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    panic::catch_unwind,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
+
+use http::StatusCode;
+use infermeter::{
+    outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
+    stream::conformance::{Sample, check},
+};
+
+use support::recording::Recording;
+
+#[test]
+fn every_format_holds_over_its_recordings() {
+    let mut formats: BTreeMap<String, Vec<Recording>> = BTreeMap::new();
+    for recording in Recording::all() {
+        formats.entry(recording.wire_name().to_owned()).or_default().push(recording);
+    }
+    assert!(formats.contains_key("openai"), "{:?}", formats.keys());
+    let all: Vec<&Recording> = formats.values().flatten().collect();
+    let failed = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for part in all.chunks(all.len().div_ceil(2)) {
+            let failed = &failed;
+            scope.spawn(move || {
+                for one in part {
+                    // NB: the panic hook tells of each.
+                    let checked = catch_unwind(|| check(&one.wire(), &[sample(one)]));
+                    failed.fetch_add(usize::from(checked.is_err()), Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner(), 0, "recordings that do not hold");
+}
+
+fn sample(recording: &Recording) -> Sample {
+    let entry = &recording.entry;
+    let status = StatusCode::from_u16(entry.status).unwrap();
+    let mut sample = Sample::new(&entry.file, "text/event-stream", recording.body())
+        .head(status, recording.header_map())
+        .ends(match outcome(&entry.end) {
+            // Of a connection that broke off, the suite sees the bytes and then a proper end.
+            Outcome::Failure(FailureReason::StreamError) if breaks_off(recording) => {
+                Outcome::Failure(FailureReason::Truncated)
+            }
+            outcome => outcome,
+        });
+    if let Some(prompt) = entry.tells.prompt {
+        sample = sample.prompt(prompt);
+    }
+    if let Some(completion) = entry.tells.completion {
+        let source = entry.tells.source.as_deref();
+        let source = TokenSource::ALL.iter().find(|known| Some(known.label()) == source);
+        sample = sample.completion(completion, *source.unwrap_or(&TokenSource::Unknown));
+    }
+    if let Some(cached) = entry.tells.cached {
+        sample = sample.cached(cached);
+    }
+    if let Some(reasoning) = entry.tells.reasoning {
+        sample = sample.reasoning(reasoning);
+    }
+    sample
+}
+
+fn breaks_off(recording: &Recording) -> bool {
+    !recording.held(recording.raw.len()).complete
+}
+
+/// Reads `outcome/reason`.
+fn outcome(label: &str) -> Outcome {
+    let successes = FinishReason::ALL.iter().copied().map(Outcome::Success);
+    let failures = FailureReason::ALL.iter().copied().map(Outcome::Failure);
+    let aborted = Phase::ALL.iter().copied().map(Outcome::Aborted);
+    let mut all = successes.chain(failures).chain(aborted);
+    let is_it = |outcome: &Outcome| format!("{}/{}", outcome.label(), outcome.reason()) == label;
+    all.find(is_it).unwrap_or_else(|| panic!("no outcome {label}"))
+}
