@@ -97,4 +97,18 @@ mod tests {
             assert_eq!(all, [b"a", b"b"], "cut at {size}");
         }
     }
+
+    #[test]
+    fn the_longest_allowed_line_is_read_however_it_is_cut() {
+        for (longer, is_read) in [(0, true), (1, false)] {
+            let text = format!("{}\n", "x".repeat(MAX_EVENT + longer));
+            for size in [text.len(), 1000] {
+                let (mut lines, mut seen) = (Lines::default(), 0);
+                for cut in text.as_bytes().chunks(size) {
+                    lines.read(cut, |event| seen += event.data.len());
+                }
+                assert_eq!(seen, if is_read { MAX_EVENT } else { 0 }, "cut at {size}");
+            }
+        }
+    }
 }

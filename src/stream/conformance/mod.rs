@@ -110,6 +110,27 @@ pub fn check(wire: &Wire, samples: &[Sample]) {
     }
 }
 
+/// Passes bytes of any kind through the format, in one piece and in frames of these sizes, over and
+/// over: for a fuzzer.
+///
+/// Whatever the bytes are, the two tell the same, what passes is what was sent, the format does not
+/// panic and is not handed more than the limit, no count is more than a request can have, and none
+/// that was counted is more than the bytes.
+///
+/// # Panics
+///
+/// Where that does not hold.
+pub fn check_bytes(wire: &Wire, headers: &HeaderMap, body: &[u8], sizes: &[usize]) {
+    let body = Bytes::copy_from_slice(body);
+    let sample = Sample::new("any bytes", "", body.clone()).head(StatusCode::OK, headers.clone());
+    for ending in [Ending::Eof, Ending::Dropped] {
+        let whole = Run::of(wire, &sample, [body.clone()], ending);
+        let cut = Run::of(wire, &sample, text::frames(&body, sizes), ending);
+        assert_eq!(whole.told, cut.told, "frames of {sizes:?}: {ending:?}");
+        steps::plausible(&cut, body.len());
+    }
+}
+
 // === impl Sample ===
 
 impl Sample {

@@ -1,17 +1,17 @@
 //! The properties, each with its name.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 
 use super::{
     Sample,
     run::{Ending, Run, Told},
-    text::{Kind, filled, first, other_line_ends, places},
+    text::{Kind, filled, first, frames, other_line_ends, other_numbers, places},
 };
 use crate::{
     outcome::{FailureReason, Outcome, TokenSource, Unread},
     stream::{BodyEnd, sse::MAX_EVENT, whole::MAX_WHOLE},
-    wire::{Finish, Usage, Wire},
+    wire::{Finish, MOST_TOKENS, Usage, Wire},
 };
 
 /// A sample and the property that is looked at.
@@ -26,7 +26,7 @@ pub(super) struct Case<'a> {
 type Step = fn(&Case<'_>);
 
 /// In an order in which the first that fails says most.
-pub(super) const STEPS: [(&str, Step); 14] = [
+pub(super) const STEPS: [(&str, Step); 15] = [
     ("the whole body tells what is expected", whole),
     ("a body in two frames tells the same", two_frames),
     ("a body byte by byte tells the same, and never more", byte_by_byte),
@@ -40,6 +40,7 @@ pub(super) const STEPS: [(&str, Step); 14] = [
     ("a body that breaks is a failure", broken),
     ("how a body ends changes nothing else", endings),
     ("bytes that are no answer do no harm", nonsense),
+    ("numbers that no request can have are not told", numbers),
     ("what has no end is not kept", endless),
 ];
 
@@ -47,7 +48,9 @@ pub(super) const STEPS: [(&str, Step); 14] = [
 
 impl Case<'_> {
     fn run(&self, frames: impl IntoIterator<Item = Bytes>, ending: Ending) -> Run {
-        Run::of(self.wire, self.sample, frames, ending)
+        let run = Run::of(self.wire, self.sample, frames, ending);
+        self.holds(!run.falls(), "what was told so far falls", &run);
+        run
     }
 
     fn body(&self) -> &Bytes {
@@ -291,6 +294,17 @@ fn nonsense(case: &Case<'_>) {
     }
 }
 
+fn numbers(case: &Case<'_>) {
+    // One more than 32 and than 64 bits hold, less than nothing, more than a float holds.
+    for number in ["4294967296", "18446744073709551615", "18446744073709551616", "-1", "1e400"] {
+        let body = other_numbers(case.body(), number);
+        let run = Run::of(case.wire, case.sample, [body.clone()], Ending::Eof);
+        let cut = Run::of(case.wire, case.sample, bytes(&body, 13), Ending::Eof);
+        case.holds(run.told == cut.told, &format!("{number}: cut it is another"), &cut);
+        plausible(&cut, body.len());
+    }
+}
+
 fn endless(case: &Case<'_>) {
     let kind = case.kind();
     let long = Bytes::from(vec![b'x'; 64 * 1024]);
@@ -310,11 +324,20 @@ fn endless(case: &Case<'_>) {
     }
 }
 
+/// What any bytes may tell.
+pub(super) fn plausible(run: &Run, length: usize) {
+    let Told { usage, facts, progress, .. } = &run.told;
+    let told = [usage.prompt, usage.cached, usage.completion, usage.reasoning];
+    let so_far = run.so_far.iter().flat_map(|usage| [usage.prompt, usage.completion]);
+    let is_believable = told.into_iter().chain(so_far).flatten().all(|n| n <= MOST_TOKENS);
+    assert!(is_believable, "more than a request can have: {run:?}");
+    // NB: no token is told apart from the next by less than a byte.
+    assert!(progress.len() <= length, "more events than bytes: {run:?}");
+    let counted = usage.completion.filter(|_| facts.source == Some(TokenSource::Counted));
+    assert!(counted.unwrap_or(0) <= length as u64, "more counted than there are bytes: {run:?}");
+}
+
 /// A body in frames of this size.
 fn bytes(body: &Bytes, size: usize) -> impl Iterator<Item = Bytes> {
-    let mut left = BytesMut::from(&body[..]).freeze();
-    std::iter::from_fn(move || {
-        let next = left.split_to(size.min(left.len()));
-        (!next.is_empty()).then_some(next)
-    })
+    frames(body, &[size]).collect::<Vec<_>>().into_iter()
 }

@@ -109,6 +109,27 @@ pub(super) fn other_line_ends(body: &[u8]) -> Bytes {
     other.freeze()
 }
 
+/// The same with another number for each that stands behind a colon.
+pub(super) fn other_numbers(body: &[u8], number: &str) -> Bytes {
+    let mut other = BytesMut::new();
+    let mut left = body;
+    while let Some(colon) = memchr::memchr(b':', left) {
+        let (before, after) = left.split_at(colon + 1);
+        other.extend_from_slice(before);
+        left = after.trim_ascii_start();
+        let is_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+        if left.first().is_some_and(u8::is_ascii_digit) {
+            other.extend_from_slice(number.as_bytes());
+            let length = left.iter().take_while(|byte| is_number(byte)).count();
+            left = &left[length..];
+        } else {
+            left = after;
+        }
+    }
+    other.extend_from_slice(left);
+    other.freeze()
+}
+
 /// A body with `filler` before each piece and after the last one.
 pub(super) fn filled(pieces: &[Bytes], filler: &[u8]) -> Bytes {
     let mut filled = BytesMut::from(filler);
@@ -120,6 +141,18 @@ pub(super) fn filled(pieces: &[Bytes], filler: &[u8]) -> Bytes {
         }
     }
     filled.freeze()
+}
+
+/// A body in frames of these sizes, over and over.
+pub(super) fn frames(body: &Bytes, sizes: &[usize]) -> impl Iterator<Item = Bytes> {
+    let mut left = body.clone();
+    // NB: with nothing but empty frames it would not end.
+    let sizes = if sizes.iter().any(|size| *size > 0) { sizes } else { &[usize::MAX] };
+    let mut sizes = sizes.iter().cycle();
+    std::iter::from_fn(move || {
+        let size = (!left.is_empty()).then(|| sizes.next()).flatten()?;
+        Some(left.split_to(left.len().min(*size)))
+    })
 }
 
 pub(super) fn first(body: &[u8]) -> Option<&u8> {
