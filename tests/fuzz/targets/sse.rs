@@ -1,0 +1,5 @@
+//! Server-sent events: the same ones however they are cut.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| infermeter_fuzz::framed("text/event-stream", input));
