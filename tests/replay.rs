@@ -100,7 +100,7 @@ async fn a_connection_that_ends_early_is_no_success_and_tells_no_more_than_the_w
                 assert_eq!(scrape.sum("vllm:request_success_total", &[]), 0, "{case}");
             }
             for (name, most) in [
-                ("vllm:prompt_tokens_total", entry.tells.prompt),
+                ("vllm:prompt_tokens_total", entry.tells.prompt_at_most.or(entry.tells.prompt)),
                 ("vllm:generation_tokens_total", entry.tells.completion),
             ] {
                 assert!(scrape.sum(name, &[]) <= most.unwrap_or(0), "{case}: {name}");

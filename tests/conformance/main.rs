@@ -68,6 +68,9 @@ fn sample(recording: &Recording) -> Sample {
     if let Some(cached) = entry.tells.cached {
         sample = sample.cached(cached);
     }
+    if let Some(most) = entry.tells.prompt_at_most {
+        sample = sample.prompt_at_most(most);
+    }
     if let Some(reasoning) = entry.tells.reasoning {
         sample = sample.reasoning(reasoning);
     }

@@ -63,6 +63,8 @@ pub(crate) struct Tells {
     pub(crate) source: Option<String>,
     /// Looked at where they are said.
     pub(crate) cached: Option<u64>,
+    /// What a part of the bytes tells of the prompt, where the engine estimates it first.
+    pub(crate) prompt_at_most: Option<u64>,
     pub(crate) reasoning: Option<u64>,
 }
 
@@ -127,7 +129,8 @@ impl Recording {
         let entries: Result<Vec<Entry>, _> = serde_json::from_slice(&fs::read(&index).unwrap());
         let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", index.display()));
         let read = |mut entry: Entry| {
-            let path = folder.join(&entry.file);
+            let inside = folder.join(&entry.file);
+            let path = if inside.exists() { inside } else { data(&entry.file) };
             entry.file = path.strip_prefix(data("")).unwrap().to_str().unwrap().to_owned();
             let raw = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             Self::new(entry, raw)

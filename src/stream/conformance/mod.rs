@@ -91,6 +91,7 @@ pub struct Sample {
     ends: Outcome,
     usage: Usage,
     source: TokenSource,
+    most_prompt: Option<u64>,
 }
 
 /// Passes every sample through the format, in all ways in which an answer can come.
@@ -154,6 +155,7 @@ impl Sample {
             ends: Outcome::Success(FinishReason::Other),
             usage: Usage::default(),
             source: TokenSource::Unknown,
+            most_prompt: None,
         }
     }
 
@@ -178,6 +180,13 @@ impl Sample {
     #[must_use]
     pub fn prompt(mut self, tokens: u64) -> Self {
         self.usage.prompt = Some(tokens);
+        self
+    }
+
+    /// What a part of the answer may tell of the prompt at most, where the engine estimates it first.
+    #[must_use]
+    pub fn prompt_at_most(mut self, tokens: u64) -> Self {
+        self.most_prompt = Some(tokens);
         self
     }
 

@@ -104,9 +104,10 @@ impl Run {
         frames: impl IntoIterator<Item = Bytes>,
         ending: Ending,
     ) -> Self {
-        let frames: VecDeque<Bytes> = frames.into_iter().collect();
+        let frames: Vec<Bytes> = frames.into_iter().collect();
         let sent: usize = frames.iter().map(Bytes::len).sum();
-        let mut response = Response::new(Frames { left: frames.clone(), ending, is_over: false });
+        let mut response =
+            Response::new(Frames { left: frames.clone().into(), ending, is_over: false });
         *response.status_mut() = sample.status;
         *response.headers_mut() = sample.headers.clone();
         if ending == Ending::Length {
@@ -124,7 +125,7 @@ impl Run {
         let passed = drain(body, ending);
 
         let name = &sample.name;
-        let same = passed.iter().flatten().eq(frames.iter().flatten());
+        let same = passed.concat() == frames.concat();
         assert!(same, "{name}: what passed is not what was sent");
         let (seen, watched) = (lock(&seen), lock(&watched));
         assert!(!seen.asking, "{name}: the format panicked");
