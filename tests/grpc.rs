@@ -188,7 +188,8 @@ impl Service<Request<Body>> for Words {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = Call { name: request.uri().path().to_owned(), reached: self.reached.clone() };
+        let call =
+            Call { name: request.uri().path().to_owned(), reached: Arc::clone(&self.reached) };
         Box::pin(async move {
             let mut grpc = server::Grpc::new(Text);
             let is_stream = request.uri().path().contains("/stream-");

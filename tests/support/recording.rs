@@ -106,14 +106,16 @@ pub(crate) struct Held {
 // === impl Recording ===
 
 impl Recording {
-    /// What `index.json` lists, and the one in each folder.
+    /// What `index.json` lists, and those in each folder: each of them is by another hand.
     pub(crate) fn all() -> Vec<Self> {
-        let folders = fs::read_dir(data("")).unwrap().map(|entry| entry.unwrap().path());
-        let mut folders: Vec<PathBuf> =
-            folders.filter(|path| path.join("index.json").exists()).collect();
-        folders.sort();
-        folders.insert(0, data(""));
-        folders.iter().flat_map(|folder| Self::listed(folder)).collect()
+        let inside =
+            |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let folders = inside(&data("")).filter(|path| path.is_dir());
+        let mut indices: Vec<PathBuf> = folders.flat_map(|folder| inside(&folder)).collect();
+        indices.retain(|path| path.extension().is_some_and(|end| end == "json"));
+        indices.sort();
+        indices.insert(0, data("index.json"));
+        indices.iter().flat_map(|index| Self::listed(index)).collect()
     }
 
     pub(crate) fn openai() -> Vec<Self> {
@@ -124,9 +126,9 @@ impl Recording {
         Self::all().into_iter().find(|recording| recording.entry.file == file).unwrap()
     }
 
-    fn listed(folder: &Path) -> Vec<Self> {
-        let index = folder.join("index.json");
-        let entries: Result<Vec<Entry>, _> = serde_json::from_slice(&fs::read(&index).unwrap());
+    fn listed(index: &Path) -> Vec<Self> {
+        let folder = index.parent().unwrap();
+        let entries: Result<Vec<Entry>, _> = serde_json::from_slice(&fs::read(index).unwrap());
         let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", index.display()));
         let read = |mut entry: Entry| {
             let inside = folder.join(&entry.file);
