@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use http::{HeaderMap, HeaderValue};
 use infermeter::{
     outcome::{FinishReason, Outcome, TokenSource},
-    stream::conformance::{Sample, check},
+    stream::conformance::{Sample, check, check_bytes},
     wire::{ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, Wire, WireFormat},
 };
 
@@ -99,13 +100,16 @@ impl WireFormat for Words {
     }
 }
 
+const BODY: &str = "data: \"Hello\"\n\ndata: \"you\"\n\ndata: \"there\"\n\ndata: 3\n\n";
+
+fn words(fault: Fault) -> Wire {
+    Wire::custom(move || Box::new(Words { fault, words: 0, told: None, error: None, done: false }))
+}
+
 /// The first property that does not hold.
 fn broken(fault: Fault) -> Option<String> {
-    let words = Wire::custom(move || {
-        Box::new(Words { fault, words: 0, told: None, error: None, done: false })
-    });
-    let body = "data: \"Hello\"\n\ndata: \"you\"\n\ndata: \"there\"\n\ndata: 3\n\n";
-    let sample = Sample::new("three words", "text/event-stream", body)
+    let words = words(fault);
+    let sample = Sample::new("three words", "text/event-stream", BODY)
         .ends(Outcome::Success(FinishReason::Stop))
         .completion(3, TokenSource::Usage);
     let panic = catch_unwind(AssertUnwindSafe(|| check(&words, &[sample]))).err()?;
@@ -131,6 +135,19 @@ fn what_a_format_does_wrong_is_found() {
         assert!(message.contains("three words: "), "{message}");
         assert!(message.contains(property), "{fault:?}: {message}");
     }
+}
+
+#[test]
+fn what_a_format_does_wrong_with_any_bytes_is_found() {
+    let mut head = HeaderMap::new();
+    head.insert("content-type", HeaderValue::from_static("text/event-stream"));
+    let holds = |fault, body: &[u8]| {
+        let check = || check_bytes(&words(fault), &head, body, &[7, 0]);
+        catch_unwind(AssertUnwindSafe(check)).is_ok()
+    };
+    assert!(holds(Fault::None, BODY.as_bytes()) && holds(Fault::None, b"data: \xff\n\n"));
+    assert!(!holds(Fault::Varies, BODY.as_bytes()), "another count in frames");
+    assert!(!holds(Fault::Panics, b"data: \xff\n\n"), "a panic");
 }
 
 #[test]
