@@ -98,6 +98,7 @@ impl Watch {
             }
             None => (Facts::default(), Usage::default()),
         };
+        let longest = usage.completion.and(facts.longest);
         let unread = match self.reader {
             _ if self.is_blind => Some(Unread::UnknownFormat),
             // Nothing was there to be read.
@@ -121,10 +122,10 @@ impl Watch {
             queue_time: facts.queue_time,
             prefill_time: facts.prefill_time,
             source: usage.completion.and(facts.source).unwrap_or(TokenSource::Unknown),
-            longest_choice: facts.longest.filter(|longest| longest.exact).map(|l| l.tokens),
+            longest_choice: longest.filter(|longest| longest.exact).map(|l| l.tokens),
             first_token: self.timing.first,
             last_token: self.timing.last,
-            time_per_output_token: facts.longest.and_then(|l| self.timing.per_output_token(l)),
+            time_per_output_token: longest.and_then(|l| self.timing.per_output_token(l)),
             ended: now,
             bytes: self.bytes,
             unread,
