@@ -459,8 +459,7 @@ pub static REQUEST_DECODE_TIME_SECONDS: Family = histogram(
     Unit::Seconds,
     buckets::LATENCY,
     "Time from the first token of a request to its last.",
-)
-.when(START_KNOWN);
+);
 
 /// Time from the start to the end.
 pub static REQUEST_INFERENCE_TIME_SECONDS: Family = histogram(

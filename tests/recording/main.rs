@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 mod said;
+#[path = "../support/scrape.rs"]
+#[allow(dead_code, reason = "this test uses a part of it")]
+mod scrape;
 mod settings;
 mod support;
 mod times;

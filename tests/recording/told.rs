@@ -15,7 +15,7 @@ use infermeter::{
 use tokio::time::sleep;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use super::support::*;
+use super::{scrape::Scrape, support::*};
 
 const QUEUE: &Family = &names::TIME_IN_QUEUE_SECONDS;
 const PREFILL: &Family = &names::REQUEST_PREFILL_TIME_SECONDS;
@@ -184,7 +184,7 @@ async fn where_nothing_is_told_nothing_is_claimed() {
             (DECODE, (1, 0.1)),
         ],
     );
-    meter.snapshot().assert_conserved();
+    Scrape::of(&meter).assert_identities();
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +233,7 @@ async fn a_request_that_ends_badly_keeps_what_was_told() {
     assert_eq!(histogram(&meter, QUEUE), (3, 3.75));
     assert_eq!(histogram(&meter, PREFILL), (3, 2.25));
     assert_eq!(in_flight(&meter), [0.0; 3]);
-    meter.snapshot().assert_conserved();
+    Scrape::of(&meter).assert_identities();
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,7 +246,7 @@ async fn a_client_that_leaves_before_the_first_content_has_left_the_queue() {
         assert_eq!(histogram(&meter, family), NOTHING, "{}", family.name);
     }
     assert_eq!(in_flight(&meter), [0.0; 3]);
-    meter.snapshot().assert_conserved();
+    Scrape::of(&meter).assert_identities();
 }
 
 #[tokio::test(start_paused = true)]
