@@ -296,6 +296,7 @@ fn outcome(recording: &Recording, told: &Told, end: End) -> (&'static str, &'sta
             "success/stop" => ("success", "stop"),
             "success/length" => ("success", "length"),
             "success/tool_calls" => ("success", "tool_calls"),
+            "success/other" => ("success", "other"),
             end => panic!("no end of a stream: {end}"),
         },
         End::Dropped if told.at_least() > 0 => ("aborted", "decode"),
