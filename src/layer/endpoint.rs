@@ -45,7 +45,7 @@ pub(super) struct Measured {
 /// Path below the mount, label, and what the answers are written in; the usual ones first.
 const KNOWN: [(&str, &str, Wire); 14] = [
     ("chat/completions", "chat_completions", Wire::openai()),
-    ("completions", "completions", Wire::openai()),
+    ("completions", "completions", Wire::completions()),
     ("responses", "responses", Wire::responses()),
     ("messages", "messages", Wire::anthropic()),
     ("embeddings", "embeddings", Wire::prompt_only()),

@@ -8,6 +8,7 @@
 //! A new format is one type behind [`WireFormat`], made known by [`Wire::custom`].
 
 mod anthropic;
+mod completions;
 mod counts;
 mod error;
 mod gemini;
@@ -205,6 +206,12 @@ impl Wire {
     /// Anthropic Messages, as vLLM, llama.cpp and Ollama speak it too.
     pub const fn anthropic() -> Self {
         Self(Kind::BuiltIn("anthropic", || Box::new(anthropic::Anthropic::default())))
+    }
+
+    /// OpenAI completions, or llama.cpp's own where that answers at `/completions`: the first answer
+    /// tells which of them it is.
+    pub const fn completions() -> Self {
+        Self(Kind::BuiltIn("completions", || Box::new(completions::Completions::default())))
     }
 
     /// Gemini `generateContent` and `streamGenerateContent` (SSE, or one JSON array).

@@ -1,0 +1,85 @@
+//! `/completions`: OpenAI's, but llama.cpp without a version in its path speaks its own
+//! `/completion` there. The first event, or the whole body, tells.
+
+use serde::Deserialize;
+
+use super::{
+    Event, Facts, Progress, Usage, Varying, WireFormat,
+    json::{Raw, object, parse},
+    llamacpp::LlamaCpp,
+    openai::OpenAi,
+    tgi::first,
+};
+
+/// Reads them.
+#[derive(Debug, Default)]
+pub(super) struct Completions {
+    openai: OpenAi,
+    /// Where it is llama.cpp's own.
+    llamacpp: Option<LlamaCpp>,
+    is_known: bool,
+}
+
+/// What only one of them writes.
+#[derive(Deserialize)]
+struct Marks<'a> {
+    #[serde(borrow)]
+    choices: Raw<'a>,
+    #[serde(borrow)]
+    tokens_predicted: Raw<'a>,
+}
+
+impl WireFormat for Completions {
+    fn event<'a>(
+        &mut self,
+        event: Event<'a>,
+        content: &mut dyn FnMut(Progress),
+    ) -> Option<Varying<'a>> {
+        if !self.is_known {
+            self.know(parse(event.data));
+        }
+        match &mut self.llamacpp {
+            Some(llamacpp) => llamacpp.event(event, content),
+            None => self.openai.event(event, content),
+        }
+    }
+
+    fn again(&mut self, choice: usize) {
+        self.openai.again(choice);
+    }
+
+    fn whole(&mut self, body: &[u8]) {
+        self.know(first(body).and_then(|raw| object(Some(raw))));
+        match &mut self.llamacpp {
+            Some(llamacpp) => llamacpp.whole(body),
+            None => self.openai.whole(body),
+        }
+    }
+
+    fn so_far(&self) -> Usage {
+        self.as_known().so_far()
+    }
+
+    fn facts(&self) -> Facts {
+        self.as_known().facts()
+    }
+}
+
+// === impl Completions ===
+
+impl Completions {
+    fn know(&mut self, marks: Option<Marks<'_>>) {
+        let Some(Marks { choices, tokens_predicted }) = marks else { return };
+        self.is_known = choices.is_some() || tokens_predicted.is_some();
+        if choices.is_none() && tokens_predicted.is_some() {
+            self.llamacpp = Some(LlamaCpp::default());
+        }
+    }
+
+    fn as_known(&self) -> &dyn WireFormat {
+        match &self.llamacpp {
+            Some(llamacpp) => llamacpp,
+            None => &self.openai,
+        }
+    }
+}
