@@ -156,9 +156,9 @@ async fn several_prompts_are_added_up_and_end_one_by_one() {
     let parts = [part(1, 1), part(0, 1), last(0, 3, EOS), part(1, 2)];
     let parts = parts.each_ref().map(String::as_str);
     let counts = [Some(12), Some(8), Some(5), None];
-    // The other one goes on still.
+    // The other one goes on still, and whether it is of the same prompt shows at its end.
     let summary = stream(&parts).await;
-    assert_told(&summary, [Some(12), Some(4), Some(5), None], TokenSource::EngineFrame);
+    assert_told(&summary, [None, None, Some(5), None], TokenSource::EngineFrame);
     assert_eq!(summary.outcome, CUT);
     let end = last(1, 2, r#""stop_type":"limit""#);
     let summary = stream(&[&parts[..], &[&end]].concat()).await;

@@ -5,7 +5,8 @@
 //! is no other end marker. Events with `prompt_progress` are no tokens.
 //!
 //! Several answers, a list or events with an `index`, are added up. Those that end with the same
-//! `prompt` are taken for choices of one request, whose prompt counts once.
+//! `prompt` are taken for choices of one request, whose prompt counts once; of a stream that is cut
+//! before that, the prompt is not known.
 
 use std::{
     collections::HashSet,
@@ -135,7 +136,11 @@ impl WireFormat for LlamaCpp {
     }
 
     fn facts(&self) -> Facts {
-        let facts = self.whole.clone().unwrap_or_else(|| self.parts.facts());
+        let mut facts = self.whole.clone().unwrap_or_else(|| self.parts.facts());
+        if !self.done && self.parts.are_several() {
+            // Whether they are choices of one prompt shows at their ends.
+            (facts.usage.prompt, facts.usage.cached) = (None, None);
+        }
         Facts { error: self.error, done: self.done, ..facts }
     }
 }

@@ -57,6 +57,10 @@ impl Parts {
         !self.parts.is_empty() && self.all().all(|(_, counts)| counts.done)
     }
 
+    pub(super) fn are_several(&self) -> bool {
+        self.parts.len() > 1
+    }
+
     /// The prompt of the first part only: whether others are added to it shows at the end.
     pub(super) fn so_far(&self) -> Usage {
         Usage {

@@ -87,11 +87,6 @@ RECORDINGS = [
      {"input": TEXT}, "failure/server_error", None),
 ]
 
-# What the bytes tell otherwise than the counters, or more of it where the answer is cut.
-TELLS = {
-    "llamacpp-native/n2-stream": {"prompt": 5, "completion": 8, "prompt_at_most": 10},
-}
-
 # Streams that together run out of the cache: each of them ends with an error.
 CROWDED = [
     ("llamacpp-native/stream-error", "/completion",
@@ -127,7 +122,7 @@ def main():
                 raw = exchange(servers[kind].url, path, body)
                 counted = servers[kind].counted_since(before, None, None)
                 counted = (counted["prompt"], counted["generated"])
-                put(index, file, path, raw, counted, end, source, TELLS.get(file))
+                put(index, file, path, raw, counted, end, source)
             for file, path, source, prompt in LEFT:
                 left(index, servers["generate"], file, path, source, prompt)
             for crowd in CROWDED:
