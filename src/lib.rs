@@ -8,6 +8,8 @@ pub mod layer;
 pub mod names;
 pub mod outcome;
 pub mod process;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod record;
 pub mod stream;
 pub mod wire;

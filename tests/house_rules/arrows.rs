@@ -6,13 +6,14 @@ use crate::source::{Source, is_word};
 
 /// A module uses modules of the groups before its own; those of one group do not use each other.
 /// `docs/ARCHITECTURE.md` draws it.
-const ARROWS: [&[&str]; 6] = [
+const ARROWS: [&[&str]; 7] = [
     &["names", "outcome"],
     &["wire"],
     &["stream"],
     &["record"],
     &["engine", "process"],
     &["layer", "admission", "exporter"],
+    &["proxy"],
 ];
 
 /// Not modules of the library: its root, which names all others, and the build script.
