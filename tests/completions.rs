@@ -4,9 +4,12 @@
 
 mod support;
 
-use infermeter::{outcome::TokenSource, wire::Wire};
+use infermeter::{
+    outcome::{FailureReason, Outcome, TokenSource},
+    wire::Wire,
+};
 use support::{
-    pieces::{assert_told, read, read_pieces},
+    pieces::{assert_told, events, read, read_pieces},
     recording::Recording,
 };
 
@@ -32,7 +35,8 @@ async fn recordings_of_both_tell_what_they_tell_by_themselves() {
             });
             let (summary, expected) = (summary.await, expected.await);
             let gist = |s: &infermeter::stream::Summary| {
-                (s.usage, s.source, s.outcome, s.longest_choice, s.prefill_time, s.queue_time)
+                let times = (s.prefill_time, s.queue_time, s.first_token.is_some());
+                (s.usage, s.source, s.outcome, s.longest_choice, times)
             };
             assert_eq!(gist(&summary), gist(&expected), "{}", recording.entry.file);
         }
@@ -52,5 +56,15 @@ async fn an_error_first_is_an_error() {
     ] {
         let summary = read(&COMPLETIONS, body).await;
         assert_told(&summary, [None; 4], TokenSource::Unknown);
+    }
+    // Whichever of the two it is that goes on.
+    for event in [
+        r#"{"choices":[{"index":0,"text":"a"}]}"#,
+        r#"{"content":"a","stop":false}"#,
+        r#"{"content":"a","stop":false,"tokens_predicted":1}"#,
+    ] {
+        let summary = events(&COMPLETIONS, &[r#"{"error":{"code":500}}"#, event, "[DONE]"]).await;
+        assert_eq!(summary.usage.completion, Some(1), "{event}");
+        assert_eq!(summary.outcome, Outcome::Failure(FailureReason::StreamError), "{event}");
     }
 }

@@ -26,6 +26,8 @@ struct Marks<'a> {
     #[serde(borrow)]
     choices: Raw<'a>,
     #[serde(borrow)]
+    content: Raw<'a>,
+    #[serde(borrow)]
     tokens_predicted: Raw<'a>,
 }
 
@@ -61,7 +63,9 @@ impl WireFormat for Completions {
     }
 
     fn facts(&self) -> Facts {
-        self.as_known().facts()
+        let facts = self.as_known().facts();
+        // NB: an error may come before it is known.
+        Facts { error: facts.error.or_else(|| self.openai.facts().error), ..facts }
     }
 }
 
@@ -69,9 +73,11 @@ impl WireFormat for Completions {
 
 impl Completions {
     fn know(&mut self, marks: Option<Marks<'_>>) {
-        let Some(Marks { choices, tokens_predicted }) = marks else { return };
-        self.is_known = choices.is_some() || tokens_predicted.is_some();
-        if choices.is_none() && tokens_predicted.is_some() {
+        let Some(Marks { choices, content, tokens_predicted }) = marks else { return };
+        // NB: before its end, an older build tells no count.
+        let is_native = content.is_some() || tokens_predicted.is_some();
+        self.is_known = choices.is_some() || is_native;
+        if choices.is_none() && is_native {
             self.llamacpp = Some(LlamaCpp::default());
         }
     }
