@@ -8,7 +8,7 @@ use infermeter::{
 };
 
 /// Every format, in an order that must stay: the corpora name them by number.
-pub const FORMATS: [fn() -> Wire; 11] = [
+pub const FORMATS: [fn() -> Wire; 12] = [
     Wire::openai,
     Wire::anthropic,
     Wire::gemini,
@@ -20,6 +20,7 @@ pub const FORMATS: [fn() -> Wire; 11] = [
     Wire::sglang,
     Wire::tgi,
     Wire::triton,
+    Wire::completions,
 ];
 
 /// How a body says what it is, in the same way.
