@@ -16,8 +16,9 @@ use support::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-const FORMATS: [Wire; 11] = [
+const FORMATS: [Wire; 12] = [
     Wire::anthropic(),
+    Wire::completions(),
     Wire::gemini(),
     Wire::generate(),
     Wire::llamacpp(),
