@@ -4,16 +4,13 @@
 
 mod support;
 
-use infermeter::{
-    outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
-    stream::Summary,
-    wire::Wire,
+use infermeter::{outcome::TokenSource, wire::Wire};
+use support::{
+    answers::{Answer, Told, assert_folder},
+    recording::Recording,
 };
 
-use self::support::told::{Recorded, assert_folder, assert_told, events, left, read};
-
 const WIRE: Wire = Wire::anthropic();
-const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
 
 const START: &str =
     r#"{"type":"message_start","message":{"usage":{"input_tokens":24,"output_tokens":1}}}"#;
@@ -23,12 +20,16 @@ const END: &str =
     r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#;
 const STOP: &str = r#"{"type":"message_stop"}"#;
 
-fn stream(data: &[&str]) -> Summary {
-    read(&WIRE, &events(data))
+fn stream(events: &[&str]) -> Told {
+    Answer::events(&WIRE, events).read()
+}
+
+fn read(body: impl Into<Vec<u8>>) -> Told {
+    Answer::unsaid(&WIRE, body).read()
 }
 
 #[test]
-fn recordings_tell_what_their_index_says_however_they_are_split() {
+fn recordings() {
     assert_folder("anthropic", &WIRE);
 }
 
@@ -40,9 +41,8 @@ fn cached_and_thinking_tokens_are_parts_of_the_others() {
         ("handmade-thinking-cached.http", Some(2048), Some(24)),
         ("handmade-whole.http", Some(100), None),
     ] {
-        let all = Recorded::all("anthropic");
-        let recorded = all.iter().find(|recorded| recorded.entry["file"] == file).unwrap();
-        let usage = recorded.read(&WIRE, &[&recorded.body]).usage;
+        let recording = Recording::named(&format!("anthropic/{file}"));
+        let usage = Answer::of(&recording, &WIRE).read().summary.usage;
         assert_eq!((usage.cached, usage.reasoning), (cached, reasoning), "{file}");
     }
 }
@@ -63,12 +63,12 @@ fn content_is_text_thinking_or_the_json_of_a_tool_call() {
             )
         };
         let data = [event("a"), event(r#"\"b\\"#), event("é"), event("")];
-        let summary = stream(&data.each_ref().map(String::as_str));
-        assert!(summary.first_token.is_some(), "{kind}");
-        assert_told(&summary, [None, None, Some(3), None], TokenSource::Counted);
+        let told = stream(&data.each_ref().map(String::as_str));
+        assert!(told.has_first_token(), "{kind}");
+        told.assert([None, None, Some(3), None], TokenSource::Counted);
     }
     let start = r#"{"type":"content_block_start","content_block":{"type":"text","text":"a"}}"#;
-    assert_told(&stream(&[start]), [None, None, Some(1), None], TokenSource::Counted);
+    stream(&[start]).assert([None, None, Some(1), None], TokenSource::Counted);
 }
 
 #[test]
@@ -92,27 +92,27 @@ fn what_only_announces_content_is_none() {
         "null",
         "",
     ] {
-        assert!(stream(&[event]).first_token.is_none(), "{event}");
+        assert!(!stream(&[event]).has_first_token(), "{event}");
     }
-    assert!(read(&WIRE, ": a comment\n\nevent: ping\n\n").first_token.is_none());
+    assert!(!read(": a comment\n\nevent: ping\n\n").has_first_token());
 }
 
 #[test]
 fn an_event_without_type_is_known_by_its_name() {
     let body = "event: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\n";
-    let summary = read(&WIRE, &format!("{body}{body}event: message_stop\ndata: {{}}\n\n"));
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
-    assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other));
+    let told = read(format!("{body}{body}event: message_stop\ndata: {{}}\n\n"));
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
+    told.assert_end("success/other");
 }
 
 // === usage ===
 
 #[test]
 fn the_start_tells_no_generated_tokens() {
-    let summary = stream(&[START, A, A]);
-    assert_told(&summary, [Some(24), None, Some(2), None], TokenSource::Counted);
-    assert_eq!(summary.outcome, Outcome::Failure(FailureReason::Truncated));
-    assert_told(&stream(&[START]), [Some(24), None, None, None], TokenSource::Unknown);
+    let told = stream(&[START, A, A]);
+    told.assert([Some(24), None, Some(2), None], TokenSource::Counted);
+    told.assert_end("failure/truncated");
+    stream(&[START]).assert([Some(24), None, None, None], TokenSource::Unknown);
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn the_prompt_is_the_sum_of_its_parts() {
         (r#""input_tokens":2.5"#, None, None),
         ("", None, None),
     ] {
-        let summary = stream(&[&start(usage), A, END, STOP]);
-        assert_told(&summary, [prompt, cached, Some(9), None], TokenSource::Usage);
+        let told = stream(&[&start(usage), A, END, STOP]);
+        told.assert([prompt, cached, Some(9), None], TokenSource::Usage);
     }
 }
 
@@ -164,8 +164,8 @@ fn the_end_overrides_the_start_but_not_by_zeros() {
         (r#","input_tokens":0,"cache_read_input_tokens":8"#, Some(8), Some(8)),
         (r#","input_tokens":"many""#, Some(8), Some(7)),
     ] {
-        let summary = stream(&[start, A, &end(usage), STOP]);
-        assert_told(&summary, [prompt, cached, Some(2), None], TokenSource::Usage);
+        let told = stream(&[start, A, &end(usage), STOP]);
+        told.assert([prompt, cached, Some(2), None], TokenSource::Usage);
     }
 }
 
@@ -176,28 +176,28 @@ fn a_running_count_is_the_last_word_where_the_stream_is_cut() {
             r#"{{"type":"message_delta","delta":{{"stop_reason":null}},"usage":{{"output_tokens":{n}}}}}"#
         )
     };
-    let summary = stream(&[START, A, &running(3), A, &running(7)]);
-    assert_told(&summary, [Some(24), None, Some(7), None], TokenSource::ContinuousUsage);
-    let summary = stream(&[START, A, &running(3), A, &running(7), STOP]);
-    assert_told(&summary, [Some(24), None, Some(7), None], TokenSource::Usage);
-    let summary = stream(&[START, A, END]);
-    assert_told(&summary, [Some(24), None, Some(9), None], TokenSource::Usage);
-    assert_eq!(summary.outcome, Outcome::Failure(FailureReason::Truncated));
+    let told = stream(&[START, A, &running(3), A, &running(7)]);
+    told.assert([Some(24), None, Some(7), None], TokenSource::ContinuousUsage);
+    let told = stream(&[START, A, &running(3), A, &running(7), STOP]);
+    told.assert([Some(24), None, Some(7), None], TokenSource::Usage);
+    let told = stream(&[START, A, END]);
+    told.assert([Some(24), None, Some(9), None], TokenSource::Usage);
+    told.assert_end("failure/truncated");
 }
 
 #[test]
 fn an_explicit_zero_at_the_end_is_a_value() {
-    let summary = stream(&[START, &END.replace('9', "0"), STOP]);
-    assert_told(&summary, [Some(24), None, Some(0), None], TokenSource::Usage);
-    assert_eq!(summary.first_token, None);
+    let told = stream(&[START, &END.replace('9', "0"), STOP]);
+    told.assert([Some(24), None, Some(0), None], TokenSource::Usage);
+    assert!(!told.has_first_token());
 }
 
 #[test]
 fn odd_counts_cost_only_themselves() {
     for odd in ["-1", "1e400", "99999999999999999999999", "\"9\"", "2.5", "{}", "[9]", "true"] {
-        let summary = stream(&[START, A, A, &END.replace('9', odd), STOP]);
-        assert_told(&summary, [Some(24), None, Some(2), None], TokenSource::Counted);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Stop), "{odd}");
+        let told = stream(&[START, A, A, &END.replace('9', odd), STOP]);
+        told.assert([Some(24), None, Some(2), None], TokenSource::Counted);
+        told.assert_end("success/stop");
     }
 }
 
@@ -206,29 +206,27 @@ fn odd_counts_cost_only_themselves() {
 #[test]
 fn stop_reasons() {
     for (word, reason) in [
-        ("end_turn", FinishReason::Stop),
-        ("stop_sequence", FinishReason::Stop),
-        ("max_tokens", FinishReason::Length),
-        ("model_context_window_exceeded", FinishReason::Length),
-        ("tool_use", FinishReason::ToolCalls),
-        ("refusal", FinishReason::ContentFilter),
-        ("pause_turn", FinishReason::Other),
-        ("", FinishReason::Other),
+        ("end_turn", "success/stop"),
+        ("stop_sequence", "success/stop"),
+        ("max_tokens", "success/length"),
+        ("model_context_window_exceeded", "success/length"),
+        ("tool_use", "success/tool_calls"),
+        ("refusal", "success/content_filter"),
+        ("pause_turn", "success/other"),
+        ("", "success/other"),
     ] {
-        let summary = stream(&[START, A, &END.replace("end_turn", word), STOP]);
-        assert_eq!(summary.outcome, Outcome::Success(reason), "{word}");
+        let told = stream(&[START, A, &END.replace("end_turn", word), STOP]);
+        told.assert_end(reason);
     }
     let odd = END.replace("\"end_turn\"", "[7]");
-    assert_eq!(stream(&[A, &odd, STOP]).outcome, Outcome::Success(FinishReason::Other));
+    stream(&[A, &odd, STOP]).assert_end("success/other");
 }
 
 #[test]
 fn a_client_that_leaves_after_the_end_marker_has_all() {
-    let body = events(&[START, A, END, STOP]);
-    assert_eq!(left(&WIRE, &body).outcome, Outcome::Success(FinishReason::Stop));
-    let body = events(&[START, A]);
-    assert_eq!(left(&WIRE, &body).outcome, Outcome::Aborted(Phase::Decode));
-    assert_eq!(left(&WIRE, &events(&[START])).outcome, Outcome::Aborted(Phase::Prefill));
+    Answer::events(&WIRE, &[START, A, END, STOP]).left().assert_end("success/stop");
+    Answer::events(&WIRE, &[START, A]).left().assert_end("aborted/decode");
+    Answer::events(&WIRE, &[START]).left().assert_end("aborted/prefill");
 }
 
 #[test]
@@ -239,15 +237,15 @@ fn error_events() {
         r#"{"error":{"code":500,"message":"x","type":"server_error"}}"#,
         r#"{"error":"died"}"#,
     ] {
-        assert_eq!(stream(&[START, A, event]).outcome, FAILED, "{event}");
-        assert_eq!(stream(&[START, A, event, END, STOP]).outcome, FAILED, "{event}");
+        stream(&[START, A, event]).assert_end("failure/stream_error");
+        stream(&[START, A, event, END, STOP]).assert_end("failure/stream_error");
     }
     for event in [r#"{"error":null}"#, r#"{"error":{}}"#] {
-        let summary = stream(&[START, A, event, END, STOP]);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Stop), "{event}");
+        let told = stream(&[START, A, event, END, STOP]);
+        told.assert_end("success/stop");
     }
-    assert_eq!(read(&WIRE, "event: error\ndata: no JSON\n\n").outcome, FAILED);
-    assert_eq!(read(&WIRE, "error: {\"code\":500,\"message\":\"x\"}\n\n").outcome, FAILED);
+    read("event: error\ndata: no JSON\n\n").assert_end("failure/stream_error");
+    read("error: {\"code\":500,\"message\":\"x\"}\n\n").assert_end("failure/stream_error");
 }
 
 #[test]
@@ -255,16 +253,16 @@ fn whole_answers_that_are_none() {
     for body in
         ["{ this is no JSON", "[1]", "{}", "{\"usage\":7,\"stop_reason\":null,\"error\":null}"]
     {
-        let summary = read(&WIRE, body);
-        assert_told(&summary, [None; 4], TokenSource::Unknown);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other), "{body}");
+        let told = read(body);
+        told.assert([None; 4], TokenSource::Unknown);
+        told.assert_end("success/other");
     }
     for body in [
         r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#,
         r#"{"type":"error"}"#,
         r#"{"error":{"code":500,"message":"x","type":"server_error"}}"#,
     ] {
-        assert_eq!(read(&WIRE, body).outcome, FAILED, "{body}");
+        read(body).assert_end("failure/stream_error");
     }
 }
 
@@ -273,17 +271,14 @@ fn hostile_bytes_do_no_harm() {
     let deep = "[".repeat(10_000);
     let cut = format!(r#"{{"type":"content_block_delta","delta":{deep}"#);
     let closed = A.replace("\"index\":0", &format!("\"x\":{deep}{}", "]".repeat(10_000)));
-    let summary = stream(&[START, &cut, A, &closed, END, STOP]);
-    assert_told(&summary, [Some(24), None, Some(9), None], TokenSource::Usage);
+    let told = stream(&[START, &cut, A, &closed, END, STOP]);
+    told.assert([Some(24), None, Some(9), None], TokenSource::Usage);
 
-    let mut broken = Recorded {
-        entry: serde_json::json!({"status": 200, "kind": "stream"}),
-        body: events(&[START, A, A, A]).into_bytes(),
-    };
-    let at = broken.body.iter().rposition(|byte| *byte == b'a').unwrap();
-    broken.body[at] = 0xff;
-    let text = broken.body.windows(6).rposition(|window| window == b"text\":").unwrap();
-    broken.body[text + 7] = 0xff;
-    let summary = broken.read(&WIRE, &[&broken.body]);
-    assert_told(&summary, [Some(24), None, Some(2), None], TokenSource::Counted);
+    let mut broken = Answer::events(&WIRE, &[START, A, A, A]).body().to_vec();
+    let at = broken.iter().rposition(|byte| *byte == b'a').unwrap();
+    broken[at] = 0xff;
+    let text = broken.windows(6).rposition(|window| window == b"text\":").unwrap();
+    broken[text + 7] = 0xff;
+    let told = read(broken);
+    told.assert([Some(24), None, Some(2), None], TokenSource::Counted);
 }

@@ -4,19 +4,20 @@
 
 mod support;
 
-use infermeter::{
-    outcome::{FailureReason, Outcome, TokenSource},
-    wire::Wire,
-};
+use infermeter::{outcome::TokenSource, wire::Wire};
 use support::{
-    pieces::{assert_told, events, read, read_pieces},
+    answers::{Answer, Told},
     recording::Recording,
 };
 
-const COMPLETIONS: Wire = Wire::completions();
+const WIRE: Wire = Wire::completions();
 
-#[tokio::test]
-async fn recordings_of_both_tell_what_they_tell_by_themselves() {
+fn read(body: impl Into<Vec<u8>>) -> Told {
+    Answer::unsaid(&WIRE, body).read()
+}
+
+#[test]
+fn recordings_of_both_tell_what_they_tell_by_themselves() {
     let mut both = [0, 0];
     for recording in Recording::all() {
         let path = recording.entry.path.as_str();
@@ -28,24 +29,18 @@ async fn recordings_of_both_tell_what_they_tell_by_themselves() {
         both[place] += 1;
         let body = recording.body();
         for size in [body.len().max(1), 7] {
-            let [summary, expected] = [&COMPLETIONS, &alone].map(|wire| {
-                let wire = wire.clone();
-                let body = body.clone();
-                async move { read_pieces(&wire, body.chunks(size)).await }
+            let [told, expected] = [&WIRE, &alone].map(|wire| {
+                let pieces: Vec<&[u8]> = body.chunks(size).collect();
+                Answer::unsaid(wire, body.as_slice()).in_pieces(&pieces).gist()
             });
-            let (summary, expected) = (summary.await, expected.await);
-            let gist = |s: &infermeter::stream::Summary| {
-                let times = (s.prefill_time, s.queue_time, s.first_token.is_some());
-                (s.usage, s.source, s.outcome, s.longest_choice, times)
-            };
-            assert_eq!(gist(&summary), gist(&expected), "{}", recording.entry.file);
+            assert_eq!(told, expected, "{}", recording.entry.file);
         }
     }
     assert!(both.iter().all(|n| *n > 10), "{both:?}");
 }
 
-#[tokio::test]
-async fn an_error_first_is_an_error() {
+#[test]
+fn an_error_first_is_an_error() {
     for body in [
         "data: {\"error\":{\"code\":500,\"message\":\"x\"}}\n\n",
         "error: {\"code\":500}\n\n",
@@ -54,8 +49,7 @@ async fn an_error_first_is_an_error() {
         "[1,{}]",
         "",
     ] {
-        let summary = read(&COMPLETIONS, body).await;
-        assert_told(&summary, [None; 4], TokenSource::Unknown);
+        read(body).assert([None; 4], TokenSource::Unknown);
     }
     // Whichever of the two it is that goes on.
     for event in [
@@ -63,8 +57,8 @@ async fn an_error_first_is_an_error() {
         r#"{"content":"a","stop":false}"#,
         r#"{"content":"a","stop":false,"tokens_predicted":1}"#,
     ] {
-        let summary = events(&COMPLETIONS, &[r#"{"error":{"code":500}}"#, event, "[DONE]"]).await;
-        assert_eq!(summary.usage.completion, Some(1), "{event}");
-        assert_eq!(summary.outcome, Outcome::Failure(FailureReason::StreamError), "{event}");
+        let told = Answer::events(&WIRE, &[r#"{"error":{"code":500}}"#, event, "[DONE]"]).read();
+        assert_eq!(told.summary.usage.completion, Some(1), "{event}");
+        told.assert_end("failure/stream_error");
     }
 }

@@ -4,22 +4,23 @@
 
 mod support;
 
-use infermeter::{
-    outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
-    stream::Summary,
-    wire::Wire,
+use infermeter::{outcome::TokenSource, wire::Wire};
+use support::{
+    answers::{Answer, Told, assert_folder},
+    recording::Recording,
 };
 
-use self::support::told::{Recorded, assert_folder, assert_told, events, gist, left, read};
-
 const WIRE: Wire = Wire::gemini();
-const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
 
 const A: &str = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"index":0}]}"#;
 const STOP: &str = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":24,"candidatesTokenCount":9}}"#;
 
-fn stream(data: &[&str]) -> Summary {
-    read(&WIRE, &events(data))
+fn stream(events: &[&str]) -> Told {
+    Answer::events(&WIRE, events).read()
+}
+
+fn read(body: impl Into<Vec<u8>>) -> Told {
+    Answer::unsaid(&WIRE, body).read()
 }
 
 /// An event with content and counts.
@@ -28,7 +29,7 @@ fn running(counts: &str) -> String {
 }
 
 #[test]
-fn recordings_tell_what_their_index_says_however_they_are_split() {
+fn recordings() {
     assert_folder("gemini", &WIRE);
 }
 
@@ -39,9 +40,8 @@ fn cached_tokens_and_thoughts_are_parts_of_the_others() {
         ("handmade-whole.http", Some(32), Some(20)),
         ("handmade-list.http", None, None),
     ] {
-        let all = Recorded::all("gemini");
-        let recorded = all.iter().find(|recorded| recorded.entry["file"] == file).unwrap();
-        let usage = recorded.read(&WIRE, &[&recorded.body]).usage;
+        let recording = Recording::named(&format!("gemini/{file}"));
+        let usage = Answer::of(&recording, &WIRE).read().summary.usage;
         assert_eq!((usage.cached, usage.reasoning), (cached, reasoning), "{file}");
     }
 }
@@ -58,9 +58,9 @@ fn content_is_every_part_that_the_model_made() {
         r#"{"inlineData":{"mimeType":"image/png","data":"aWJt"}}"#,
     ] {
         let event = format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]}}"#);
-        let summary = stream(&[&event, &event]);
-        assert!(summary.first_token.is_some(), "{part}");
-        assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+        let told = stream(&[&event, &event]);
+        assert!(told.has_first_token(), "{part}");
+        told.assert([None, None, Some(2), None], TokenSource::Counted);
     }
 }
 
@@ -82,66 +82,58 @@ fn what_is_not_generated_is_no_content() {
         "",
         "[DONE]",
     ] {
-        assert!(stream(&[event]).first_token.is_none(), "{event}");
+        assert!(!stream(&[event]).has_first_token(), "{event}");
     }
-    assert!(read(&WIRE, ": a comment\n\n").first_token.is_none());
+    assert!(!read(": a comment\n\n").has_first_token());
 }
 
 // === usage ===
 
 #[test]
 fn the_last_counts_are_right_and_each_by_itself() {
-    let summary = stream(&[
+    let told = stream(&[
         &running(r#""promptTokenCount":5,"candidatesTokenCount":2,"thoughtsTokenCount":7"#),
         &running(r#""promptTokenCount":6,"candidatesTokenCount":4"#),
     ]);
-    assert_told(&summary, [Some(6), None, Some(11), Some(7)], TokenSource::ContinuousUsage);
-    assert_eq!(summary.longest_choice, Some(11));
-    let summary = stream(&[&running(r#""candidatesTokenCount":2"#), STOP]);
-    assert_told(&summary, [Some(24), None, Some(9), None], TokenSource::Usage);
+    told.assert([Some(6), None, Some(11), Some(7)], TokenSource::ContinuousUsage);
+    assert_eq!(told.summary.longest_choice, Some(11));
+    let told = stream(&[&running(r#""candidatesTokenCount":2"#), STOP]);
+    told.assert([Some(24), None, Some(9), None], TokenSource::Usage);
     // The counts may come after the end.
     let end = r#"{"candidates":[{"finishReason":"STOP"}]}"#;
     let counts = r#"{"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":3}}"#;
-    let summary = stream(&[A, end, counts]);
-    assert_told(&summary, [Some(5), None, Some(3), None], TokenSource::Usage);
+    let told = stream(&[A, end, counts]);
+    told.assert([Some(5), None, Some(3), None], TokenSource::Usage);
 }
 
 #[test]
 fn a_count_that_stood_still_while_content_came_is_not_the_last_word() {
     let thoughts = running(r#""promptTokenCount":5,"thoughtsTokenCount":2"#);
-    let summary = stream(&[&thoughts, A, A]);
-    assert_told(&summary, [Some(5), None, Some(4), Some(2)], TokenSource::Counted);
+    let told = stream(&[&thoughts, A, A]);
+    told.assert([Some(5), None, Some(4), Some(2)], TokenSource::Counted);
     let zero = running(r#""candidatesTokenCount":0"#);
-    let summary = stream(&[&zero, &zero]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+    let told = stream(&[&zero, &zero]);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
 }
 
 #[test]
 fn an_explicit_zero_at_the_end_is_a_value() {
-    let summary = stream(&[&STOP.replace('9', "0")]);
-    assert_told(&summary, [Some(24), None, Some(0), None], TokenSource::Usage);
+    let told = stream(&[&STOP.replace('9', "0")]);
+    told.assert([Some(24), None, Some(0), None], TokenSource::Usage);
 }
 
 #[test]
 fn odd_counts_leave_no_sum() {
     for odd in ["-1", "1e400", "99999999999999999999999", "4294967296", "\"9\"", "2.5", "{}"] {
-        let summary = stream(&[A, A, &STOP.replace(":9", &format!(":{odd}"))]);
-        assert_told(&summary, [Some(24), None, Some(2), None], TokenSource::Counted);
+        let told = stream(&[A, A, &STOP.replace(":9", &format!(":{odd}"))]);
+        told.assert([Some(24), None, Some(2), None], TokenSource::Counted);
         let counts = format!(r#""promptTokenCount":5,"toolUsePromptTokenCount":{odd}"#);
-        assert_told(
-            &stream(&[&running(&counts)]),
-            [None, None, Some(1), None],
-            TokenSource::Counted,
-        );
+        stream(&[&running(&counts)]).assert([None, None, Some(1), None], TokenSource::Counted);
         let counts = format!(r#""candidatesTokenCount":5,"thoughtsTokenCount":{odd}"#);
-        assert_told(
-            &stream(&[&running(&counts)]),
-            [None, None, Some(1), None],
-            TokenSource::Counted,
-        );
+        stream(&[&running(&counts)]).assert([None, None, Some(1), None], TokenSource::Counted);
     }
-    let summary = stream(&[A, &STOP.replace(":9", ":3.0")]);
-    assert_told(&summary, [Some(24), None, Some(3), None], TokenSource::Usage);
+    let told = stream(&[A, &STOP.replace(":9", ":3.0")]);
+    told.assert([Some(24), None, Some(3), None], TokenSource::Usage);
 }
 
 // === candidates ===
@@ -154,17 +146,17 @@ fn counts_are_those_of_all_candidates() {
         )
     };
     let stop = [r#","finishReason":"STOP""#, r#","finishReason":"MAX_TOKENS""#];
-    let summary = stream(&[
+    let told = stream(&[
         &candidate(1, ""),
         &candidate(0, ""),
         &candidate(1, stop[1]),
         &candidate(0, stop[0]),
     ]);
-    assert_told(&summary, [None, None, Some(30), None], TokenSource::Usage);
-    assert_eq!(summary.longest_choice, None, "the sum only is told");
-    assert_eq!(summary.outcome, Outcome::Success(FinishReason::Stop), "of the lowest index");
-    let summary = stream(&[&candidate(1, ""), &candidate(0, stop[0])]);
-    assert_told(&summary, [None, None, Some(30), None], TokenSource::ContinuousUsage);
+    told.assert([None, None, Some(30), None], TokenSource::Usage);
+    assert_eq!(told.summary.longest_choice, None, "the sum only is told");
+    told.assert_end("success/stop");
+    let told = stream(&[&candidate(1, ""), &candidate(0, stop[0])]);
+    told.assert([None, None, Some(30), None], TokenSource::ContinuousUsage);
 }
 
 #[test]
@@ -172,7 +164,7 @@ fn candidates_without_end_are_bounded() {
     let event = |i: u64| A.replace("\"index\":0", &format!("\"index\":{i}"));
     let data: Vec<String> = (0..10_000).map(event).collect();
     let data: Vec<&str> = data.iter().map(String::as_str).collect();
-    assert_told(&stream(&data), [None, None, Some(10_000), None], TokenSource::Counted);
+    stream(&data).assert([None, None, Some(10_000), None], TokenSource::Counted);
 }
 
 // === ends ===
@@ -180,46 +172,45 @@ fn candidates_without_end_are_bounded() {
 #[test]
 fn finish_reasons() {
     for (word, reason) in [
-        ("STOP", FinishReason::Stop),
-        ("MAX_TOKENS", FinishReason::Length),
-        ("SAFETY", FinishReason::ContentFilter),
-        ("RECITATION", FinishReason::ContentFilter),
-        ("SPII", FinishReason::ContentFilter),
-        ("IMAGE_SAFETY", FinishReason::ContentFilter),
-        ("MALFORMED_FUNCTION_CALL", FinishReason::Other),
-        ("LANGUAGE", FinishReason::Other),
-        ("FINISH_REASON_UNSPECIFIED", FinishReason::Other),
-        ("", FinishReason::Other),
+        ("STOP", "success/stop"),
+        ("MAX_TOKENS", "success/length"),
+        ("SAFETY", "success/content_filter"),
+        ("RECITATION", "success/content_filter"),
+        ("SPII", "success/content_filter"),
+        ("IMAGE_SAFETY", "success/content_filter"),
+        ("MALFORMED_FUNCTION_CALL", "success/other"),
+        ("LANGUAGE", "success/other"),
+        ("FINISH_REASON_UNSPECIFIED", "success/other"),
+        ("", "success/other"),
     ] {
-        let summary = stream(&[A, &STOP.replace("STOP", word)]);
-        assert_eq!(summary.outcome, Outcome::Success(reason), "{word}");
+        let told = stream(&[A, &STOP.replace("STOP", word)]);
+        told.assert_end(reason);
     }
     // It is said again and again that nothing is said.
     let unsaid = A.replace("\"index\":0", "\"finishReason\":\"FINISH_REASON_UNSPECIFIED\"");
-    assert_eq!(stream(&[&unsaid, STOP, &unsaid]).outcome, Outcome::Success(FinishReason::Stop));
+    stream(&[&unsaid, STOP, &unsaid]).assert_end("success/stop");
 }
 
 #[test]
 fn a_blocked_prompt_ends_by_a_filter() {
     let feedback = |reason: &str| format!(r#"{{"promptFeedback":{{"blockReason":{reason}}}}}"#);
     for (reason, finish) in [
-        ("\"SAFETY\"", FinishReason::ContentFilter),
-        ("\"OF_TOMORROW\"", FinishReason::ContentFilter),
-        ("\"BLOCK_REASON_UNSPECIFIED\"", FinishReason::Other),
-        ("null", FinishReason::Other),
+        ("\"SAFETY\"", "success/content_filter"),
+        ("\"OF_TOMORROW\"", "success/content_filter"),
+        ("\"BLOCK_REASON_UNSPECIFIED\"", "success/other"),
+        ("null", "success/other"),
     ] {
-        for body in [events(&[&feedback(reason)]), feedback(reason)] {
-            assert_eq!(read(&WIRE, &body).outcome, Outcome::Success(finish), "{reason}");
-        }
+        stream(&[&feedback(reason)]).assert_end(finish);
+        read(feedback(reason)).assert_end(finish);
     }
 }
 
 #[test]
 fn a_clean_end_is_the_end() {
-    assert_eq!(stream(&[A]).outcome, Outcome::Success(FinishReason::Other));
-    assert_eq!(left(&WIRE, &events(&[A])).outcome, Outcome::Aborted(Phase::Decode));
+    stream(&[A]).assert_end("success/other");
+    Answer::events(&WIRE, &[A]).left().assert_end("aborted/decode");
     let usage = r#"{"usageMetadata":{"promptTokenCount":5}}"#;
-    assert_eq!(left(&WIRE, &events(&[usage])).outcome, Outcome::Aborted(Phase::Prefill));
+    Answer::events(&WIRE, &[usage]).left().assert_end("aborted/prefill");
 }
 
 #[test]
@@ -227,15 +218,12 @@ fn errors() {
     for event in
         [r#"{"error":{"code":503,"message":"x","status":"UNAVAILABLE"}}"#, r#"{"error":"died"}"#]
     {
-        assert_eq!(stream(&[A, event, STOP]).outcome, FAILED, "{event}");
-        assert_eq!(read(&WIRE, event).outcome, FAILED, "{event}");
-        assert_eq!(read(&WIRE, &format!("[{A},{event}]")).outcome, FAILED, "{event}");
+        stream(&[A, event, STOP]).assert_end("failure/stream_error");
+        read(event).assert_end("failure/stream_error");
+        read(format!("[{A},{event}]")).assert_end("failure/stream_error");
     }
-    assert_eq!(
-        stream(&[A, r#"{"error":null}"#, STOP]).outcome,
-        Outcome::Success(FinishReason::Stop)
-    );
-    assert_eq!(read(&WIRE, "event: error\ndata: no JSON\n\n").outcome, FAILED);
+    stream(&[A, r#"{"error":null}"#, STOP]).assert_end("success/stop");
+    read("event: error\ndata: no JSON\n\n").assert_end("failure/stream_error");
 }
 
 // === whole answers ===
@@ -243,17 +231,18 @@ fn errors() {
 #[test]
 fn a_list_tells_what_its_events_tell() {
     let data = [&running(r#""promptTokenCount":5,"candidatesTokenCount":2"#), A, STOP];
-    let (mut list, stream) = (read(&WIRE, &format!(" [{}]\n", data.join(",\r\n"))), stream(&data));
-    assert_eq!(list.first_token, None);
-    list.first_token = stream.first_token;
-    assert_eq!(gist(&list), gist(&stream));
+    let list = read(format!(" [{}]\n", data.join(",\r\n")));
+    assert!(!list.has_first_token());
+    let mut stream = stream(&data);
+    (stream.summary.first_token, stream.gaps) = (None, Vec::new());
+    assert_eq!(list.gist(), stream.gist());
     // One that is no list, or is cut, tells nothing.
     for body in ["[", "{ this is no JSON", "{}", "[]", "[1,null,[]]", &format!("[{STOP}")] {
-        let summary = read(&WIRE, body);
-        assert_told(&summary, [None; 4], TokenSource::Unknown);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other), "{body}");
+        let told = read(body);
+        told.assert([None; 4], TokenSource::Unknown);
+        told.assert_end("success/other");
     }
-    assert_told(&read(&WIRE, A), [None; 4], TokenSource::Unknown);
+    read(A).assert([None; 4], TokenSource::Unknown);
 }
 
 #[test]
@@ -261,18 +250,15 @@ fn hostile_bytes_do_no_harm() {
     let deep = "[".repeat(10_000);
     let cut = format!(r#"{{"candidates":{deep}"#);
     let closed = A.replace("\"index\":0", &format!("\"x\":{deep}{}", "]".repeat(10_000)));
-    let summary = stream(&[&cut, A, &closed]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+    let told = stream(&[&cut, A, &closed]);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
     for body in [deep.clone(), format!("{deep}{}", "]".repeat(10_000)), closed] {
-        assert_told(&read(&WIRE, &body), [None; 4], TokenSource::Unknown);
+        read(body.as_str()).assert([None; 4], TokenSource::Unknown);
     }
 
-    let mut broken = Recorded {
-        entry: serde_json::json!({"status": 200, "kind": "stream"}),
-        body: events(&[A, A, A]).into_bytes(),
-    };
-    let text = broken.body.windows(6).rposition(|window| window == b"text\":").unwrap();
-    broken.body[text + 7] = 0xff;
-    let summary = broken.read(&WIRE, &[&broken.body]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+    let mut broken = Answer::events(&WIRE, &[A, A, A]).body().to_vec();
+    let text = broken.windows(6).rposition(|window| window == b"text\":").unwrap();
+    broken[text + 7] = 0xff;
+    let told = read(broken);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
 }

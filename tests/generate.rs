@@ -9,7 +9,7 @@ use std::time::Duration;
 use infermeter::{outcome::TokenSource, wire::Wire};
 use support::answers::{Answer, assert_folder};
 
-const BOTH: Wire = Wire::generate();
+const WIRE: Wire = Wire::generate();
 
 const TGI: &str = r#"{"index":1,"token":{"id":5,"text":"a"},"generated_text":null}"#;
 const SGLANG: &str =
@@ -19,13 +19,13 @@ const SGLANG_END: &str = r#"{"text":"a b","meta_info":{"prompt_tokens":7,"comple
 /// Holds that it tells what the format of its engine tells.
 #[track_caller]
 fn assert_same(answer: impl Fn(&Wire) -> Answer, engine: &Wire) {
-    let (both, one) = (answer(&BOTH).read(), answer(engine).read());
+    let (both, one) = (answer(&WIRE).read(), answer(engine).read());
     assert_eq!(both.gist(), one.gist(), "{engine:?}");
 }
 
 #[test]
 fn recordings_of_tgi() {
-    assert_folder("tgi", &BOTH);
+    assert_folder("tgi", &WIRE);
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn whole_answers_are_known_by_what_is_in_them() {
 
 #[test]
 fn a_head_that_tells_of_tokens_is_one_of_tgi() {
-    let answer = Answer::whole(&BOTH, r#"{"text":"a"}"#)
+    let answer = Answer::whole(&WIRE, r#"{"text":"a"}"#)
         .header("x-prompt-tokens", "7")
         .header("x-generated-tokens", "2")
         .header("x-queue-time", "250");
     let told = answer.read();
-    told.assert([Some(7), Some(2)], TokenSource::Header);
+    told.assert([Some(7), None, Some(2), None], TokenSource::Header);
     assert_eq!(told.summary.queue_time, Some(Duration::from_millis(250)));
     // Others measure their waits too, in units of their own.
-    let told = Answer::whole(&BOTH, SGLANG_END).header("x-queue-time", "250").read();
+    let told = Answer::whole(&WIRE, SGLANG_END).header("x-queue-time", "250").read();
     assert_eq!(told.summary.queue_time, None);
 }
 
@@ -80,32 +80,32 @@ fn what_tells_neither_is_read_as_both() {
         ("[1]", "failure/truncated"),
         ("{\"token\":", "failure/truncated"),
     ] {
-        let told = Answer::events(&BOTH, &[event]).read();
+        let told = Answer::events(&WIRE, &[event]).read();
         told.assert_end(end);
-        told.assert([None, None], TokenSource::Unknown);
+        told.assert([None; 4], TokenSource::Unknown);
         assert!(!told.has_first_token(), "{event}");
     }
     // An error first, and then what tells.
     let error = r#"{"error":"x"}"#;
-    Answer::events(&BOTH, &[error, TGI]).read().assert_end("failure/stream_error");
+    Answer::events(&WIRE, &[error, TGI]).read().assert_end("failure/stream_error");
     for body in ["", "[]", "{}", "5", "{ this is no JSON", r#"{"text":"a"}"#] {
-        let told = Answer::whole(&BOTH, body).read();
+        let told = Answer::whole(&WIRE, body).read();
         told.assert_end("success/other");
-        told.assert([None, None], TokenSource::Unknown);
+        told.assert([None; 4], TokenSource::Unknown);
     }
-    let told = Answer::whole(&BOTH, error).status(400).read();
+    let told = Answer::whole(&WIRE, error).status(400).read();
     told.assert_end("failure/invalid_request");
-    Answer::whole(&BOTH, error).read().assert_end("failure/stream_error");
+    Answer::whole(&WIRE, error).read().assert_end("failure/stream_error");
 }
 
 #[test]
 fn nesting_and_bytes_that_are_no_text_do_no_harm() {
     let deep = format!(r#"{{"token":{}"#, "[".repeat(10_000));
-    let told = Answer::events(&BOTH, &[&deep, TGI]).read();
-    told.assert([None, Some(1)], TokenSource::EngineFrame);
+    let told = Answer::events(&WIRE, &[&deep, TGI]).read();
+    told.assert([None, None, Some(1), None], TokenSource::EngineFrame);
     let body = [b"data: {\"token\":\"\xff\"}\n\ndata: ", TGI.as_bytes(), b"\n\n"].concat();
-    let told = Answer::new(&BOTH, "text/event-stream", body).read();
-    told.assert([None, Some(1)], TokenSource::EngineFrame);
+    let told = Answer::new(&WIRE, "text/event-stream", body).read();
+    told.assert([None, None, Some(1), None], TokenSource::EngineFrame);
     let whole = "[".repeat(10_000) + &"]".repeat(10_000);
-    Answer::whole(&BOTH, whole).read().assert([None, None], TokenSource::Unknown);
+    Answer::whole(&WIRE, whole).read().assert([None; 4], TokenSource::Unknown);
 }

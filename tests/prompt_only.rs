@@ -5,18 +5,24 @@
 mod support;
 
 use infermeter::{
-    outcome::{FailureReason, FinishReason, Outcome, TokenSource, Unread},
+    outcome::{TokenSource, Unread},
     wire::Wire,
 };
-use support::pieces::{assert_told, read};
-
-const OK: Outcome = Outcome::Success(FinishReason::Other);
-const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
+use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::prompt_only();
 
-#[tokio::test]
-async fn usage_in_its_shapes() {
+fn read(body: impl Into<Vec<u8>>) -> Told {
+    Answer::unsaid(&WIRE, body).read()
+}
+
+#[test]
+fn recordings() {
+    assert_folder("prompt_only", &WIRE);
+}
+
+#[test]
+fn usage_in_its_shapes() {
     use TokenSource::{Unknown, Usage};
     for (usage, prompt, generated, source) in [
         // OpenAI, and vLLM.
@@ -39,16 +45,17 @@ async fn usage_in_its_shapes() {
         let body = format!(
             r#" {{"object":"list","data":[{{"index":0,"embedding":[0.1,-2e-3]}}],"usage":{usage}}}"#
         );
-        let summary = read(&WIRE, body).await;
-        assert_told(&summary, [prompt, None, generated, None], source);
-        assert_eq!((summary.outcome, summary.first_token), (OK, None), "{usage}");
+        let told = read(body);
+        told.assert([prompt, None, generated, None], source);
+        told.assert_end("success/other");
+        assert!(!told.has_first_token());
     }
     let cached = r#"{"usage":{"prompt_tokens":8,"prompt_tokens_details":{"cached_tokens":4}}}"#;
-    assert_told(&read(&WIRE, cached).await, [Some(8), Some(4), None, None], Unknown);
+    read(cached).assert([Some(8), Some(4), None, None], Unknown);
 }
 
-#[tokio::test]
-async fn answers_that_tell_nothing() {
+#[test]
+fn answers_that_tell_nothing() {
     for body in [
         // Cohere.
         r#"{"results":[{"index":0,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":1},"tokens":{"input_tokens":9}}}"#,
@@ -59,35 +66,35 @@ async fn answers_that_tell_nothing() {
         "{ no JSON",
         "",
     ] {
-        let summary = read(&WIRE, body).await;
-        assert_told(&summary, [None; 4], TokenSource::Unknown);
-        assert_eq!(summary.outcome, OK, "{body}");
+        let told = read(body);
+        told.assert([None; 4], TokenSource::Unknown);
+        told.assert_end("success/other");
     }
-    let summary = read(&WIRE, b"{\"x\":\"\xff\",\"usage\":{\"prompt_tokens\":1}}").await;
-    assert_told(&summary, [None; 4], TokenSource::Unknown);
+    let told = read(b"{\"x\":\"\xff\",\"usage\":{\"prompt_tokens\":1}}");
+    told.assert([None; 4], TokenSource::Unknown);
     let deep = format!(r#"{{"data":{}"#, "[".repeat(10_000));
-    assert_told(&read(&WIRE, deep).await, [None; 4], TokenSource::Unknown);
+    read(deep).assert([None; 4], TokenSource::Unknown);
 }
 
-#[tokio::test]
-async fn errors_in_a_success() {
+#[test]
+fn errors_in_a_success() {
     for body in [
         r#"{"error":{"message":"x","type":"BadRequestError","code":400}}"#,
         r#"{"error":"Batch size error","error_type":"Validation"}"#,
     ] {
-        assert_eq!(read(&WIRE, body).await.outcome, FAILED);
+        read(body).assert_end("failure/stream_error");
     }
 }
 
-#[tokio::test]
-async fn a_large_answer_is_read_up_to_the_limit() {
+#[test]
+fn a_large_answer_is_read_up_to_the_limit() {
     let embeddings = |n: usize| {
         let floats = vec!["-0.012345678"; n].join(",");
         format!(r#"{{"data":[{{"embedding":[{floats}]}}],"usage":{{"prompt_tokens":3}}}}"#)
     };
-    let summary = read(&WIRE, embeddings(600_000)).await;
-    assert_told(&summary, [Some(3), None, None, None], TokenSource::Unknown);
-    assert_eq!(summary.unread, None);
-    let summary = read(&WIRE, embeddings(800_000)).await;
-    assert_eq!(summary.unread, Some(Unread::TooLong));
+    let told = read(embeddings(600_000));
+    told.assert([Some(3), None, None, None], TokenSource::Unknown);
+    assert_eq!(told.summary.unread, None);
+    let told = read(embeddings(800_000));
+    assert_eq!(told.summary.unread, Some(Unread::TooLong));
 }

@@ -4,28 +4,29 @@
 
 mod support;
 
-use infermeter::{
-    outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource},
-    stream::Summary,
-    wire::Wire,
+use infermeter::{outcome::TokenSource, wire::Wire};
+use support::{
+    answers::{Answer, Told, assert_folder},
+    recording::Recording,
 };
 
-use self::support::told::{Recorded, assert_folder, assert_told, events, left, read};
-
 const WIRE: Wire = Wire::responses();
-const FAILED: Outcome = Outcome::Failure(FailureReason::StreamError);
 
 const CREATED: &str =
     r#"{"type":"response.created","response":{"status":"in_progress","usage":null}}"#;
 const A: &str = r#"{"type":"response.output_text.delta","item_id":"m","delta":"a"}"#;
 const END: &str = r#"{"type":"response.completed","response":{"status":"completed","error":null,"usage":{"input_tokens":24,"output_tokens":9}}}"#;
 
-fn stream(data: &[&str]) -> Summary {
-    read(&WIRE, &events(data))
+fn stream(events: &[&str]) -> Told {
+    Answer::events(&WIRE, events).read()
+}
+
+fn read(body: impl Into<Vec<u8>>) -> Told {
+    Answer::unsaid(&WIRE, body).read()
 }
 
 #[test]
-fn recordings_tell_what_their_index_says_however_they_are_split() {
+fn recordings() {
     assert_folder("responses", &WIRE);
 }
 
@@ -37,9 +38,8 @@ fn cached_and_reasoning_tokens_are_parts_of_the_others() {
         ("handmade-reasoning-cached.http", Some(2048), Some(24)),
         ("handmade-whole.http", Some(32), Some(3)),
     ] {
-        let all = Recorded::all("responses");
-        let recorded = all.iter().find(|recorded| recorded.entry["file"] == file).unwrap();
-        let usage = recorded.read(&WIRE, &[&recorded.body]).usage;
+        let recording = Recording::named(&format!("responses/{file}"));
+        let usage = Answer::of(&recording, &WIRE).read().summary.usage;
         assert_eq!((usage.cached, usage.reasoning), (cached, reasoning), "{file}");
     }
 }
@@ -65,9 +65,9 @@ fn content_is_every_delta_of_the_model() {
                 format!(r#"{{"type":"response.{kind}.delta"{number},"delta":"{text}"}}"#)
             };
             let data = [event("a"), event(r#"\"b\\"#), event("é"), event("")];
-            let summary = stream(&data.each_ref().map(String::as_str));
-            assert!(summary.first_token.is_some(), "{kind}");
-            assert_told(&summary, [None, None, Some(3), None], TokenSource::Counted);
+            let told = stream(&data.each_ref().map(String::as_str));
+            assert!(told.has_first_token(), "{kind}");
+            told.assert([None, None, Some(3), None], TokenSource::Counted);
         }
     }
 }
@@ -95,36 +95,36 @@ fn what_only_announces_content_is_none() {
         "",
         "[DONE]",
     ] {
-        assert!(stream(&[event]).first_token.is_none(), "{event}");
+        assert!(!stream(&[event]).has_first_token(), "{event}");
     }
-    assert!(read(&WIRE, ": a comment\n\n").first_token.is_none());
+    assert!(!read(": a comment\n\n").has_first_token());
 }
 
 #[test]
 fn log_probabilities_tell_how_many_tokens_an_event_has() {
     let event = r#"{"type":"response.output_text.delta","delta":"ab","logprobs":[{},{}]}"#;
-    assert_told(&stream(&[event, event]), [None, None, Some(4), None], TokenSource::Counted);
+    stream(&[event, event]).assert([None, None, Some(4), None], TokenSource::Counted);
 }
 
 #[test]
 fn an_event_without_type_is_known_by_its_name() {
     let body = "event: response.output_text.delta\ndata: {\"delta\":\"a\"}\n\n";
-    let summary = read(&WIRE, &format!("{body}{body}event: response.completed\ndata: {{}}\n\n"));
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
-    assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other));
+    let told = read(format!("{body}{body}event: response.completed\ndata: {{}}\n\n"));
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
+    told.assert_end("success/other");
 }
 
 // === usage ===
 
 #[test]
 fn the_last_event_tells_the_usage() {
-    let summary = stream(&[CREATED, A, A, END]);
-    assert_told(&summary, [Some(24), None, Some(9), None], TokenSource::Usage);
-    let summary = stream(&[CREATED, A, A]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
-    assert_eq!(summary.outcome, Outcome::Failure(FailureReason::Truncated));
-    let summary = stream(&[CREATED, &END.replace('9', "0")]);
-    assert_told(&summary, [Some(24), None, Some(0), None], TokenSource::Usage);
+    let told = stream(&[CREATED, A, A, END]);
+    told.assert([Some(24), None, Some(9), None], TokenSource::Usage);
+    let told = stream(&[CREATED, A, A]);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
+    told.assert_end("failure/truncated");
+    let told = stream(&[CREATED, &END.replace('9', "0")]);
+    told.assert([Some(24), None, Some(0), None], TokenSource::Usage);
 }
 
 #[test]
@@ -140,75 +140,73 @@ fn odd_counts_cost_only_themselves() {
         ("{}", None),
         ("null", None),
     ] {
-        let summary = stream(&[A, A, &END.replace("24", odd)]);
-        assert_told(&summary, [count, None, Some(9), None], TokenSource::Usage);
-        let summary = stream(&[A, A, &END.replace('9', odd)]);
+        let told = stream(&[A, A, &END.replace("24", odd)]);
+        told.assert([count, None, Some(9), None], TokenSource::Usage);
+        let told = stream(&[A, A, &END.replace('9', odd)]);
         let (completion, source) = match count {
             Some(_) => (count, TokenSource::Usage),
             None => (Some(2), TokenSource::Counted),
         };
-        assert_told(&summary, [Some(24), None, completion, None], source);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Stop), "{odd}");
+        told.assert([Some(24), None, completion, None], source);
+        told.assert_end("success/stop");
     }
 }
 
 // === ends ===
 
-fn ended(event: &str, response: &str) -> Outcome {
-    stream(&[A, &format!(r#"{{"type":"response.{event}","response":{{{response}}}}}"#)]).outcome
+fn ended(event: &str, response: &str) -> Told {
+    stream(&[A, &format!(r#"{{"type":"response.{event}","response":{{{response}}}}}"#)])
 }
 
 #[test]
 fn the_status_of_the_answer_counts_more_than_the_event() {
-    let success = Outcome::Success;
-    for (event, response, outcome) in [
-        ("completed", r#""status":"completed""#, success(FinishReason::Stop)),
-        ("completed", r#""output":[]"#, success(FinishReason::Stop)),
+    for (event, response, end) in [
+        ("completed", r#""status":"completed""#, "success/stop"),
+        ("completed", r#""output":[]"#, "success/stop"),
         (
             "completed",
             r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#,
-            success(FinishReason::Length),
+            "success/length",
         ),
         (
             "incomplete",
             r#""incomplete_details":{"reason":"content_filter"}"#,
-            success(FinishReason::ContentFilter),
+            "success/content_filter",
         ),
-        ("incomplete", r#""incomplete_details":null"#, success(FinishReason::Other)),
-        ("incomplete", r#""incomplete_details":[1]"#, success(FinishReason::Other)),
-        ("completed", r#""status":"of tomorrow""#, success(FinishReason::Other)),
-        ("completed", r#""status":7"#, success(FinishReason::Stop)),
-        ("completed", r#""status":"cancelled""#, FAILED),
-        ("completed", r#""status":"failed""#, FAILED),
-        ("failed", r#""error":{"code":"server_error","message":"x"}"#, FAILED),
-        ("failed", "", FAILED),
+        ("incomplete", r#""incomplete_details":null"#, "success/other"),
+        ("incomplete", r#""incomplete_details":[1]"#, "success/other"),
+        ("completed", r#""status":"of tomorrow""#, "success/other"),
+        ("completed", r#""status":7"#, "success/stop"),
+        ("completed", r#""status":"cancelled""#, "failure/stream_error"),
+        ("completed", r#""status":"failed""#, "failure/stream_error"),
+        ("failed", r#""error":{"code":"server_error","message":"x"}"#, "failure/stream_error"),
+        ("failed", "", "failure/stream_error"),
     ] {
-        assert_eq!(ended(event, response), outcome, "{event} {response}");
+        ended(event, response).assert_end(end);
     }
 }
 
 #[test]
 fn an_answer_ends_in_tool_calls_where_the_client_is_to_run_them() {
-    for (kind, reason) in [
-        ("function_call", FinishReason::ToolCalls),
-        ("custom_tool_call", FinishReason::ToolCalls),
-        ("web_search_call", FinishReason::Stop),
-        ("mcp_call", FinishReason::Stop),
-        ("message", FinishReason::Stop),
+    for (kind, end) in [
+        ("function_call", "success/tool_calls"),
+        ("custom_tool_call", "success/tool_calls"),
+        ("web_search_call", "success/stop"),
+        ("mcp_call", "success/stop"),
+        ("message", "success/stop"),
     ] {
         let output = format!(r#""status":"completed","output":[{{"type":"{kind}"}}]"#);
-        assert_eq!(ended("completed", &output), Outcome::Success(reason), "{kind}");
+        ended("completed", &output).assert_end(end);
         let item = format!(r#"{{"type":"response.output_item.done","item":{{"type":"{kind}"}}}}"#);
-        assert_eq!(stream(&[&item, END]).outcome, Outcome::Success(reason), "{kind}");
+        stream(&[&item, END]).assert_end(end);
     }
 }
 
 #[test]
 fn a_client_that_leaves_after_the_last_event_has_all() {
-    let body = events(&[CREATED, A, END]);
-    assert_eq!(left(&WIRE, &body).outcome, Outcome::Success(FinishReason::Stop));
-    assert_eq!(left(&WIRE, &events(&[CREATED, A])).outcome, Outcome::Aborted(Phase::Decode));
-    assert_eq!(left(&WIRE, &events(&[CREATED])).outcome, Outcome::Aborted(Phase::Prefill));
+    Answer::events(&WIRE, &[CREATED, A, END]).left().assert_end("success/stop");
+    Answer::events(&WIRE, &[CREATED, A]).left().assert_end("aborted/decode");
+    Answer::events(&WIRE, &[CREATED]).left().assert_end("aborted/prefill");
 }
 
 #[test]
@@ -219,23 +217,23 @@ fn error_events() {
         r#"{"error":{"code":500,"message":"x","type":"server_error"}}"#,
         r#"{"error":"died"}"#,
     ] {
-        assert_eq!(stream(&[A, event]).outcome, FAILED, "{event}");
-        assert_eq!(stream(&[A, event, END, "[DONE]"]).outcome, FAILED, "{event}");
+        stream(&[A, event]).assert_end("failure/stream_error");
+        stream(&[A, event, END, "[DONE]"]).assert_end("failure/stream_error");
     }
-    let summary = stream(&[A, r#"{"error":null}"#, END]);
-    assert_eq!(summary.outcome, Outcome::Success(FinishReason::Stop));
-    assert_eq!(read(&WIRE, "event: error\ndata: no JSON\n\n").outcome, FAILED);
-    assert_eq!(read(&WIRE, "error: {\"code\":500,\"message\":\"x\"}\n\n").outcome, FAILED);
+    let told = stream(&[A, r#"{"error":null}"#, END]);
+    told.assert_end("success/stop");
+    read("event: error\ndata: no JSON\n\n").assert_end("failure/stream_error");
+    read("error: {\"code\":500,\"message\":\"x\"}\n\n").assert_end("failure/stream_error");
 }
 
 #[test]
 fn whole_answers_that_are_none() {
     for body in ["{ this is no JSON", "[1]", "{}", "{\"usage\":7,\"status\":null,\"error\":null}"] {
-        let summary = read(&WIRE, body);
-        assert_told(&summary, [None; 4], TokenSource::Unknown);
-        assert_eq!(summary.outcome, Outcome::Success(FinishReason::Other), "{body}");
+        let told = read(body);
+        told.assert([None; 4], TokenSource::Unknown);
+        told.assert_end("success/other");
     }
-    assert_eq!(read(&WIRE, r#"{"error":{"message":"in a 200"}}"#).outcome, FAILED);
+    read(r#"{"error":{"message":"in a 200"}}"#).assert_end("failure/stream_error");
 }
 
 #[test]
@@ -243,17 +241,14 @@ fn hostile_bytes_do_no_harm() {
     let deep = "[".repeat(10_000);
     let cut = format!(r#"{{"type":"response.output_text.delta","delta":{deep}"#);
     let closed = A.replace("\"m\"", &format!("{deep}{}", "]".repeat(10_000)));
-    let summary = stream(&[&cut, A, &closed]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+    let told = stream(&[&cut, A, &closed]);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
     let output = format!(r#""status":"completed","output":{deep}{}"#, "]".repeat(10_000));
-    assert_eq!(ended("completed", &output), Outcome::Success(FinishReason::Stop));
+    ended("completed", &output).assert_end("success/stop");
 
-    let mut broken = Recorded {
-        entry: serde_json::json!({"status": 200, "kind": "stream"}),
-        body: events(&[A, A, A]).into_bytes(),
-    };
-    let text = broken.body.windows(7).rposition(|window| window == b"delta\":").unwrap();
-    broken.body[text + 8] = 0xff;
-    let summary = broken.read(&WIRE, &[&broken.body]);
-    assert_told(&summary, [None, None, Some(2), None], TokenSource::Counted);
+    let mut broken = Answer::events(&WIRE, &[A, A, A]).body().to_vec();
+    let text = broken.windows(7).rposition(|window| window == b"delta\":").unwrap();
+    broken[text + 8] = 0xff;
+    let told = read(broken);
+    told.assert([None, None, Some(2), None], TokenSource::Counted);
 }

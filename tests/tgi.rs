@@ -9,14 +9,14 @@ use std::time::Duration;
 use infermeter::{outcome::TokenSource, wire::Wire};
 use support::answers::{Answer, Told, assert_folder};
 
-const TGI: Wire = Wire::tgi();
+const WIRE: Wire = Wire::tgi();
 
 const A: &str = r#"{"index":1,"token":{"id":5,"text":"a","special":false},"generated_text":null,"details":null}"#;
 const END: &str = r#"{"index":2,"token":{"id":2,"text":"</s>","special":true},"generated_text":"a","details":{"finish_reason":"eos_token","generated_tokens":2,"input_length":7}}"#;
 const WHOLE: &str = r#"{"generated_text":"a b"}"#;
 
 fn stream(events: &[&str]) -> Told {
-    Answer::events(&TGI, events).read()
+    Answer::events(&WIRE, events).read()
 }
 
 fn details(details: &str) -> String {
@@ -25,7 +25,7 @@ fn details(details: &str) -> String {
 
 #[test]
 fn recordings() {
-    assert_folder("tgi", &TGI);
+    assert_folder("tgi", &WIRE);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_token_is_content_whatever_it_is() {
     ] {
         let told = stream(&[event, event, event]);
         assert!(told.has_first_token(), "{event}");
-        told.assert([None, Some(3)], TokenSource::EngineFrame);
+        told.assert([None, None, Some(3), None], TokenSource::EngineFrame);
         assert_eq!(told.gaps, [1, 1]);
         told.assert_end("failure/truncated");
     }
@@ -57,26 +57,26 @@ fn what_has_no_token_is_no_content() {
     ] {
         let told = stream(&[event]);
         assert!(!told.has_first_token(), "{event}");
-        told.assert([None, None], TokenSource::Unknown);
+        told.assert([None; 4], TokenSource::Unknown);
         told.assert_end("failure/truncated");
     }
-    let comment = Answer::new(&TGI, "text/event-stream", ": wait\n\n:\n\n").read();
+    let comment = Answer::new(&WIRE, "text/event-stream", ": wait\n\n:\n\n").read();
     assert!(!comment.has_first_token());
 }
 
 #[test]
 fn the_text_of_the_whole_answer_ends_the_stream() {
     let told = stream(&[A, END]);
-    told.assert([Some(7), Some(2)], TokenSource::Usage);
+    told.assert([Some(7), None, Some(2), None], TokenSource::Usage);
     told.assert_end("success/stop");
     assert_eq!(told.summary.longest_choice, Some(2));
     // Without details, tokens are still counted as they are.
     let end = r#"{"token":{"id":5},"generated_text":"","details":null}"#;
     let told = stream(&[A, end]);
-    told.assert([None, Some(2)], TokenSource::EngineFrame);
+    told.assert([None, None, Some(2), None], TokenSource::EngineFrame);
     told.assert_end("success/other");
-    let answer = Answer::events(&TGI, &[A, END]);
-    answer.left_at(answer.body().len()).assert_end("success/stop");
+    let answer = Answer::events(&WIRE, &[A, END]);
+    answer.left().assert_end("success/stop");
     answer.left_at(A.len() + 10).assert_end("aborted/decode");
     answer.left_at(3).assert_end("aborted/prefill");
 }
@@ -84,7 +84,7 @@ fn the_text_of_the_whole_answer_ends_the_stream() {
 #[test]
 fn no_space_after_the_colon() {
     let body = format!("data:{A}\n\ndata:{END}\n\n");
-    let told = Answer::new(&TGI, "text/event-stream", body).read();
+    let told = Answer::new(&WIRE, "text/event-stream", body).read();
     assert_eq!(told.gist(), stream(&[A, END]).gist());
 }
 
@@ -116,7 +116,7 @@ fn errors() {
         (r#"{"error":null}"#, "failure/truncated"),
     ] {
         let told = stream(&[A, event]);
-        told.assert([None, Some(1)], TokenSource::EngineFrame);
+        told.assert([None, None, Some(1), None], TokenSource::EngineFrame);
         told.assert_end(end);
         let told = stream(&[event]);
         assert!(!told.has_first_token());
@@ -131,7 +131,7 @@ fn errors() {
         (429, "failure/rate_limited"),
         (500, "failure/server_error"),
     ] {
-        Answer::whole(&TGI, error).status(status).read().assert_end(end);
+        Answer::whole(&WIRE, error).status(status).read().assert_end(end);
     }
 }
 
@@ -144,23 +144,29 @@ fn the_head_tells_the_counts_and_the_wait() {
             .header("x-queue-time", "1250")
             .header("x-inference-time", "3000")
     };
-    let told = head(Answer::whole(&TGI, WHOLE)).read();
-    told.assert([Some(7), Some(20)], TokenSource::Header);
+    let told = head(Answer::whole(&WIRE, WHOLE)).read();
+    told.assert([Some(7), None, Some(20), None], TokenSource::Header);
     told.assert_end("success/other");
     let summary = &told.summary;
     assert_eq!(summary.queue_time, Some(Duration::from_millis(1250)));
     assert_eq!((summary.prefill_time, summary.longest_choice), (None, Some(20)));
     // The body is the engine's own word.
     let body = details(r#"{"finish_reason":"length","generated_tokens":21,"input_length":8}"#);
-    let told = head(Answer::whole(&TGI, body)).read();
-    told.assert([Some(8), Some(21)], TokenSource::Usage);
+    let told = head(Answer::whole(&WIRE, body)).read();
+    told.assert([Some(8), None, Some(21), None], TokenSource::Usage);
     told.assert_end("success/length");
     // What it does not tell, the head still does.
     let body = details(r#"{"generated_tokens":21,"prefill":[{}]}"#);
-    head(Answer::whole(&TGI, body)).read().assert([Some(7), Some(21)], TokenSource::Usage);
+    head(Answer::whole(&WIRE, body))
+        .read()
+        .assert([Some(7), None, Some(21), None], TokenSource::Usage);
     let body = details(r#"{"generated_tokens":"many","input_length":-1}"#);
-    head(Answer::whole(&TGI, body)).read().assert([Some(7), Some(20)], TokenSource::Header);
-    head(Answer::whole(&TGI, "no JSON")).read().assert([Some(7), Some(20)], TokenSource::Header);
+    head(Answer::whole(&WIRE, body))
+        .read()
+        .assert([Some(7), None, Some(20), None], TokenSource::Header);
+    head(Answer::whole(&WIRE, "no JSON"))
+        .read()
+        .assert([Some(7), None, Some(20), None], TokenSource::Header);
 }
 
 #[test]
@@ -175,12 +181,12 @@ fn odd_numbers_cost_only_themselves() {
         ("three", None),
         ("", None),
     ] {
-        let answer = Answer::whole(&TGI, WHOLE)
+        let answer = Answer::whole(&WIRE, WHOLE)
             .header("x-prompt-tokens", written)
             .header("x-generated-tokens", "2")
             .header("x-queue-time", written);
         let told = answer.read();
-        told.assert([read, Some(2)], TokenSource::Header);
+        told.assert([read, None, Some(2), None], TokenSource::Header);
         assert_eq!(told.summary.queue_time, read.map(Duration::from_millis));
     }
     for (written, read) in [
@@ -194,27 +200,27 @@ fn odd_numbers_cost_only_themselves() {
         ("null", None),
     ] {
         let prompt = END.replace(":7", &format!(":{written}"));
-        stream(&[A, &prompt]).assert([read, Some(2)], TokenSource::Usage);
+        stream(&[A, &prompt]).assert([read, None, Some(2), None], TokenSource::Usage);
         let generated = END.replace("tokens\":2", &format!("tokens\":{written}"));
         let source = read.map_or(TokenSource::EngineFrame, |_| TokenSource::Usage);
-        stream(&[A, &generated]).assert([Some(7), read.or(Some(2))], source);
+        stream(&[A, &generated]).assert([Some(7), None, read.or(Some(2)), None], source);
     }
 }
 
 #[test]
 fn whole_answers() {
-    let told = Answer::whole(&TGI, WHOLE).read();
-    told.assert([None, None], TokenSource::Unknown);
+    let told = Answer::whole(&WIRE, WHOLE).read();
+    told.assert([None; 4], TokenSource::Unknown);
     told.assert_end("success/other");
     assert!(!told.has_first_token());
     let one = details(r#"{"finish_reason":"length","generated_tokens":2,"prefill":[{},{},{}]}"#);
-    let told = Answer::whole(&TGI, one.as_str()).read();
-    told.assert([Some(3), Some(2)], TokenSource::Usage);
-    assert_eq!(Answer::whole(&TGI, format!(" [{one}]\n")).read().gist(), told.gist());
+    let told = Answer::whole(&WIRE, one.as_str()).read();
+    told.assert([Some(3), None, Some(2), None], TokenSource::Usage);
+    assert_eq!(Answer::whole(&WIRE, format!(" [{one}]\n")).read().gist(), told.gist());
     // More than one is not what TGI answers: it tells nothing.
     for other in [&format!("[{one},{one}]"), "[]", "[1]", "", "{", "5"] {
-        let told = Answer::whole(&TGI, other).read();
-        told.assert([None, None], TokenSource::Unknown);
+        let told = Answer::whole(&WIRE, other).read();
+        told.assert([None; 4], TokenSource::Unknown);
         told.assert_end("success/other");
     }
 }
@@ -227,27 +233,27 @@ fn sequences_that_were_not_chosen_were_generated_too() {
             r#"{{"finish_reason":"eos_token","generated_tokens":2,"best_of_sequences":{others}}}"#
         ))
     };
-    let told = Answer::whole(&TGI, body(&format!("[{sequence},{sequence}]"))).read();
-    told.assert([None, Some(20)], TokenSource::Usage);
+    let told = Answer::whole(&WIRE, body(&format!("[{sequence},{sequence}]"))).read();
+    told.assert([None, None, Some(20), None], TokenSource::Usage);
     told.assert_end("success/stop");
     assert_eq!(told.summary.longest_choice, Some(9));
     // One of them does not tell: neither does the sum.
-    let told = Answer::whole(&TGI, body(&format!("[{sequence},{{}}]"))).read();
-    told.assert([None, None], TokenSource::Unknown);
-    let told = Answer::whole(&TGI, body("null")).read();
-    told.assert([None, Some(2)], TokenSource::Usage);
+    let told = Answer::whole(&WIRE, body(&format!("[{sequence},{{}}]"))).read();
+    told.assert([None; 4], TokenSource::Unknown);
+    let told = Answer::whole(&WIRE, body("null")).read();
+    told.assert([None, None, Some(2), None], TokenSource::Usage);
 }
 
 #[test]
 fn nesting_and_bytes_that_are_no_text_do_no_harm() {
     let deep = format!(r#"{{"token":{}"#, "[".repeat(10_000));
     let nested = format!(r#"{{"x":{}{},{}"#, "[".repeat(200), "]".repeat(200), &A[1..]);
-    stream(&[&deep, &nested, END]).assert([Some(7), Some(2)], TokenSource::Usage);
+    stream(&[&deep, &nested, END]).assert([Some(7), None, Some(2), None], TokenSource::Usage);
     let whole = "[".repeat(10_000) + &"]".repeat(10_000);
-    Answer::whole(&TGI, whole).read().assert([None, None], TokenSource::Unknown);
+    Answer::whole(&WIRE, whole).read().assert([None; 4], TokenSource::Unknown);
     let mut body = format!("data:{A}\n\ndata:{A}\n\n").into_bytes();
     let at = body.iter().position(|byte| *byte == b'{').unwrap();
     body[at + 3] = 0xff;
-    let told = Answer::new(&TGI, "text/event-stream", body).read();
-    told.assert([None, Some(1)], TokenSource::EngineFrame);
+    let told = Answer::new(&WIRE, "text/event-stream", body).read();
+    told.assert([None, None, Some(1), None], TokenSource::EngineFrame);
 }

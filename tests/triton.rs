@@ -7,12 +7,12 @@ mod support;
 use infermeter::{outcome::TokenSource, wire::Wire};
 use support::answers::{Answer, Told, assert_folder};
 
-const TRITON: Wire = Wire::triton();
+const WIRE: Wire = Wire::triton();
 
 const A: &str = r#"{"model_name":"m","model_version":"1","text_output":"a"}"#;
 
 fn stream(events: &[&str]) -> Told {
-    Answer::events(&TRITON, events).read()
+    Answer::events(&WIRE, events).read()
 }
 
 /// An event as the vLLM backend writes it.
@@ -24,18 +24,18 @@ fn counted(text: &str, tokens: &str, reason: &str) -> String {
 
 #[test]
 fn recordings() {
-    assert_folder("triton", &TRITON);
+    assert_folder("triton", &WIRE);
 }
 
 #[test]
 fn text_is_content_and_a_stream_just_ends() {
     let told = stream(&[A, A, A]);
     assert!(told.has_first_token());
-    told.assert([None, Some(3)], TokenSource::Counted);
+    told.assert([None, None, Some(3), None], TokenSource::Counted);
     assert_eq!((told.summary.longest_choice, &told.gaps[..]), (Some(3), &[1, 1][..]));
     told.assert_end("success/other");
-    let answer = Answer::events(&TRITON, &[A, A]);
-    answer.left_at(answer.body().len()).assert_end("aborted/decode");
+    let answer = Answer::events(&WIRE, &[A, A]);
+    answer.left().assert_end("aborted/decode");
     answer.left_at(5).assert_end("aborted/prefill");
 }
 
@@ -54,10 +54,10 @@ fn what_has_no_text_is_no_content() {
     ] {
         let told = stream(&[event]);
         assert!(!told.has_first_token(), "{event}");
-        told.assert([None, None], TokenSource::Unknown);
+        told.assert([None; 4], TokenSource::Unknown);
         told.assert_end("success/other");
     }
-    let comment = Answer::new(&TRITON, "text/event-stream", ": wait\n\n:\n\n").read();
+    let comment = Answer::new(&WIRE, "text/event-stream", ": wait\n\n:\n\n").read();
     assert!(!comment.has_first_token());
 }
 
@@ -68,11 +68,11 @@ fn each_event_tells_its_own_tokens() {
     let held = counted("\"\"", "1", "\"None\"");
     let end = counted("\"a\"", "1", "\"length\"");
     let told = stream(&[&a, &ab, &held, &end]);
-    told.assert([Some(6), Some(5)], TokenSource::EngineFrame);
+    told.assert([Some(6), None, Some(5), None], TokenSource::EngineFrame);
     assert_eq!((told.summary.longest_choice, &told.gaps[..]), (Some(5), &[2, 1, 1][..]));
     told.assert_end("success/length");
     // One that does not tell makes an estimate of the sum.
-    stream(&[&a, A, &ab]).assert([Some(6), Some(4)], TokenSource::Counted);
+    stream(&[&a, A, &ab]).assert([Some(6), None, Some(4), None], TokenSource::Counted);
 }
 
 #[test]
@@ -80,15 +80,15 @@ fn several_sequences() {
     let both = counted(r#"["a","b"]"#, "[1,2]", r#"["None","None"]"#);
     let one = counted(r#"["a",""]"#, "[1,0]", r#"["stop","None"]"#);
     let told = stream(&[&both, &both, &one]);
-    told.assert([Some(6), Some(7)], TokenSource::EngineFrame);
+    told.assert([Some(6), None, Some(7), None], TokenSource::EngineFrame);
     assert_eq!((told.summary.longest_choice, &told.gaps[..]), (None, &[1, 2, 1][..]));
     told.assert_end("success/stop");
-    let told = Answer::whole(&TRITON, both).read();
-    told.assert([Some(6), Some(3)], TokenSource::Usage);
+    let told = Answer::whole(&WIRE, both).read();
+    told.assert([Some(6), None, Some(3), None], TokenSource::Usage);
     assert_eq!(told.summary.longest_choice, None);
     let many = format!("[{}\"a\"]", "\"a\",".repeat(999));
     let told = stream(&[&counted(&many, &many.replace("\"a\"", "1"), "null")]);
-    told.assert([Some(6), Some(1000)], TokenSource::Counted);
+    told.assert([Some(6), None, Some(1000), None], TokenSource::Counted);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn reasons() {
         ("5", "success/other"),
     ] {
         stream(&[A, &counted("\"a\"", "1", reason)]).assert_end(end);
-        Answer::whole(&TRITON, counted("\"a\"", "1", reason)).read().assert_end(end);
+        Answer::whole(&WIRE, counted("\"a\"", "1", reason)).read().assert_end(end);
     }
     // Whoever has the reason has everything.
-    let answer = Answer::events(&TRITON, &[A, &counted("\"a\"", "1", "\"stop\"")]);
-    answer.left_at(answer.body().len()).assert_end("success/stop");
+    let answer = Answer::events(&WIRE, &[A, &counted("\"a\"", "1", "\"stop\"")]);
+    answer.left().assert_end("success/stop");
 }
 
 #[test]
@@ -125,16 +125,16 @@ fn odd_numbers_cost_only_themselves() {
     ] {
         let event = counted("\"a\"", written, "null");
         let source = read.map_or(TokenSource::Counted, |_| TokenSource::EngineFrame);
-        stream(&[&event]).assert([Some(6), read.or(Some(1))], source);
+        stream(&[&event]).assert([Some(6), None, read.or(Some(1)), None], source);
         let source = read.map_or(TokenSource::Unknown, |_| TokenSource::Usage);
-        Answer::whole(&TRITON, event).read().assert([Some(6), read], source);
+        Answer::whole(&WIRE, event).read().assert([Some(6), None, read, None], source);
         let event = counted("\"a\"", "1", "null").replace(":6", &format!(":{written}"));
-        stream(&[&event]).assert([read, Some(1)], TokenSource::EngineFrame);
+        stream(&[&event]).assert([read, None, Some(1), None], TokenSource::EngineFrame);
     }
     let zero = counted("\"a\"", "0", "null");
-    Answer::whole(&TRITON, zero).read().assert([Some(6), Some(0)], TokenSource::Usage);
+    Answer::whole(&WIRE, zero).read().assert([Some(6), None, Some(0), None], TokenSource::Usage);
     let huge = counted("\"a\"", "4294967295", "null");
-    stream(&[&huge, &huge]).assert([Some(6), None], TokenSource::Unknown);
+    stream(&[&huge, &huge]).assert([Some(6), None, None, None], TokenSource::Unknown);
 }
 
 #[test]
@@ -146,19 +146,19 @@ fn errors() {
         (r#"{"error":null}"#, "success/other"),
     ] {
         let told = stream(&[A, event]);
-        told.assert([None, Some(1)], TokenSource::Counted);
+        told.assert([None, None, Some(1), None], TokenSource::Counted);
         told.assert_end(end);
-        Answer::whole(&TRITON, event).read().assert_end(end);
+        Answer::whole(&WIRE, event).read().assert_end(end);
     }
-    let error = Answer::whole(&TRITON, r#"{"error":"unknown model"}"#).status(400);
+    let error = Answer::whole(&WIRE, r#"{"error":"unknown model"}"#).status(400);
     error.read().assert_end("failure/invalid_request");
 }
 
 #[test]
 fn whole_answers() {
     for body in [A, "", "[]", "{", "{ this is no JSON", "5"] {
-        let told = Answer::whole(&TRITON, body).read();
-        told.assert([None, None], TokenSource::Unknown);
+        let told = Answer::whole(&WIRE, body).read();
+        told.assert([None; 4], TokenSource::Unknown);
         told.assert_end("success/other");
         assert!(!told.has_first_token());
     }
@@ -168,10 +168,10 @@ fn whole_answers() {
 fn nesting_and_bytes_that_are_no_text_do_no_harm() {
     let deep = format!(r#"{{"text_output":{}"#, "[".repeat(10_000));
     let nested = format!(r#"{{"x":{}{},{}"#, "[".repeat(200), "]".repeat(200), &A[1..]);
-    stream(&[A, &deep, &nested]).assert([None, Some(2)], TokenSource::Counted);
+    stream(&[A, &deep, &nested]).assert([None, None, Some(2), None], TokenSource::Counted);
     let mut body = format!("data: {A}\r\n\r\ndata: {A}\n\n").into_bytes();
     let at = body.iter().position(|byte| *byte == b'm').unwrap();
     body[at] = 0xff;
-    let told = Answer::new(&TRITON, "text/event-stream; charset=utf-8", body).read();
-    told.assert([None, Some(1)], TokenSource::Counted);
+    let told = Answer::new(&WIRE, "text/event-stream; charset=utf-8", body).read();
+    told.assert([None, None, Some(1), None], TokenSource::Counted);
 }

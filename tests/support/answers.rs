@@ -1,26 +1,34 @@
 //! Answers of one format, written in a test or in a folder of `tests/data`, and what is told of them.
 
 use std::{
-    fs,
-    path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use infermeter::{
-    outcome::{Outcome, TokenSource},
+    outcome::{Outcome, TokenSource, Unread},
     stream::{ObservedBody, Observer, Summary},
     wire::{Usage, Wire},
 };
-use serde_json::Value;
 
 use super::{
     frames::{Script, Step, drain, poll},
-    recording::{find, unchunk},
+    recording::Recording,
 };
+
+const EVENTS: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+/// A body up to this length is cut in two anywhere.
+const SHORT: usize = 4096;
+/// A body up to this length is read byte by byte, and to its end.
+const LONG: usize = 64 * 1024;
 
 /// A response of which every byte is there.
 #[derive(Clone, Debug)]
@@ -35,6 +43,8 @@ pub(crate) struct Told {
     pub(crate) summary: Summary,
     /// How many tokens each gap was before.
     pub(crate) gaps: Vec<u64>,
+    /// How the body began, for whoever reads of a failure.
+    body: String,
 }
 
 /// Of a summary, what does not depend on the clock.
@@ -46,6 +56,7 @@ pub(crate) struct Gist {
     longest: Option<u64>,
     queue_time: Option<Duration>,
     prefill_time: Option<Duration>,
+    unread: Option<Unread>,
     has_first_token: bool,
     gaps: Vec<u64>,
 }
@@ -53,13 +64,51 @@ pub(crate) struct Gist {
 #[derive(Clone, Debug, Default)]
 struct Watcher(Arc<Mutex<(Option<Summary>, Vec<u64>)>>);
 
+/// Holds that each recording of a folder tells what its line says, however it is split, and with
+/// another byte in it the same in any pieces; and that of one that is cut nothing is made up.
+#[track_caller]
+pub(crate) fn assert_folder(folder: &str, wire: &Wire) {
+    for recording in Recording::of(folder) {
+        let (entry, answer) = (&recording.entry, Answer::of(&recording, wire));
+        let (told, body) = (answer.read(), answer.body());
+        let Summary { usage, source, .. } = told.summary;
+        let source = usage.completion.map(|_| source.label());
+        let tells = &entry.tells;
+        let expected = (tells.prompt, tells.completion, tells.source.as_deref());
+        assert_eq!((usage.prompt, usage.completion, source), expected, "{entry:?} {told:?}");
+        told.assert_end(&entry.end);
+
+        for cut in 0..=body.len() {
+            let (before, after) = body.split_at(cut);
+            let split = answer.in_pieces(&[before, after]);
+            assert_eq!(split.gist(), told.gist(), "{entry:?} split at {cut}");
+            for short in [answer.in_pieces(&[before]), answer.left_at(cut)] {
+                let short = short.summary.usage;
+                for (short, whole) in [
+                    (short.completion, usage.completion),
+                    (short.reasoning, usage.reasoning),
+                    (short.cached, usage.cached),
+                ] {
+                    assert!(short <= whole, "{entry:?} cut at {cut}: {short:?} of {whole:?}");
+                }
+            }
+        }
+        // What is known again by its bytes is what would have been read.
+        for at in (0..body.len()).step_by(29) {
+            let mut broken = answer.clone();
+            broken.response.body_mut()[at] = b"\xff\"\\0\n{,"[at % 7];
+            broken.read_in_bytes();
+        }
+    }
+}
+
 // === impl Answer ===
 
 impl Answer {
-    /// A stream of server-sent events.
+    /// A stream of server-sent events that have data only.
     pub(crate) fn events(wire: &Wire, events: &[&str]) -> Self {
         let body = events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
-        Self::new(wire, "text/event-stream", body)
+        Self::new(wire, EVENTS, body)
     }
 
     /// A stream of lines.
@@ -70,44 +119,22 @@ impl Answer {
 
     /// One document.
     pub(crate) fn whole(wire: &Wire, body: impl Into<Vec<u8>>) -> Self {
-        Self::new(wire, "application/json", body)
+        Self::new(wire, JSON, body)
     }
 
     pub(crate) fn new(wire: &Wire, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let response = Response::builder().header(CONTENT_TYPE, content_type);
-        Self { wire: wire.clone(), response: response.body(body.into()).unwrap() }
+        let answer = Self::unsaid(wire, body);
+        answer.header(CONTENT_TYPE.as_str(), content_type)
     }
 
-    /// A body without a head.
-    pub(crate) fn headless(wire: &Wire, body: impl Into<Vec<u8>>) -> Self {
+    /// A body of which the first byte, and not the head, says whether it is a stream.
+    pub(crate) fn unsaid(wire: &Wire, body: impl Into<Vec<u8>>) -> Self {
         Self { wire: wire.clone(), response: Response::new(body.into()) }
     }
 
-    /// The recordings of a folder, with their lines of its index.
-    pub(crate) fn recorded(folder: &str, wire: &Wire) -> Vec<(Value, Self)> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
-        let index = fs::read(folder.join("index.json")).unwrap();
-        let entries: Vec<Value> = serde_json::from_slice(&index).unwrap();
-        let read = |entry: Value| {
-            let raw = fs::read(folder.join(entry["file"].as_str().unwrap())).unwrap();
-            (entry, Self::parse(wire, &raw))
-        };
-        entries.into_iter().map(read).collect()
-    }
-
-    fn parse(wire: &Wire, raw: &[u8]) -> Self {
-        let (head, body) = raw.split_at(find(raw, b"\r\n\r\n").unwrap() + 4);
-        let head = std::str::from_utf8(head).unwrap();
-        let mut answer = Self { wire: wire.clone(), response: Response::new(body.to_vec()) };
-        *answer.response.status_mut() = head[9..12].parse().unwrap();
-        for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(": ")) {
-            if name.eq_ignore_ascii_case("transfer-encoding") {
-                *answer.response.body_mut() = unchunk(body).0;
-            } else {
-                answer = answer.header(name, value);
-            }
-        }
-        answer
+    /// A recorded one.
+    pub(crate) fn of(recording: &Recording, wire: &Wire) -> Self {
+        Self { wire: wire.clone(), response: recording.response(recording.body()) }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -121,35 +148,98 @@ impl Answer {
         self
     }
 
-    /// The same with CRLF at the end of each line.
-    pub(crate) fn crlf(mut self) -> Self {
-        let lines: Vec<&[u8]> = self.response.body().split(|byte| *byte == b'\n').collect();
-        *self.response.body_mut() = lines.join(&b"\r\n"[..]);
-        self
-    }
-
     pub(crate) fn body(&self) -> &[u8] {
         self.response.body()
     }
 
-    /// Whether it is written in events or in lines.
-    pub(crate) fn is_stream(&self) -> bool {
-        !self.response.headers()[CONTENT_TYPE].to_str().unwrap().contains("/json")
-    }
-
-    /// Reads it to its end, and holds that it tells the same byte by byte.
+    /// Reads it to its end, and holds that it tells the same however it is split and written.
     #[track_caller]
     pub(crate) fn read(&self) -> Told {
-        let told = self.in_pieces(&[self.body()]);
-        let bytes: Vec<&[u8]> = self.body().chunks(1).collect();
-        assert_eq!(self.in_pieces(&bytes).gist(), told.gist(), "byte by byte: {self:?}");
+        let told = self.read_split();
+        for same in self.rewritten() {
+            assert_eq!(same.read_split().gist(), told.gist(), "{told:?} as {same:?}");
+        }
         told
+    }
+
+    /// Holds that it tells the same cut in two.
+    #[track_caller]
+    fn read_split(&self) -> Told {
+        let (told, body) = (self.read_in_bytes(), self.body());
+        if body.len() < SHORT {
+            for cut in 0..body.len() {
+                let (before, after) = body.split_at(cut);
+                let split = self.in_pieces(&[before, after]);
+                assert_eq!(split.gist(), told.gist(), "{told:?} split at {cut}");
+            }
+        }
+        told
+    }
+
+    /// Holds that it tells the same byte by byte.
+    #[track_caller]
+    fn read_in_bytes(&self) -> Told {
+        let told = self.in_pieces(&[self.body()]);
+        if self.body().len() < LONG {
+            assert_eq!(told.summary.unread, None, "{told:?}");
+            let bytes: Vec<&[u8]> = self.body().chunks(1).collect();
+            assert_eq!(self.in_pieces(&bytes).gist(), told.gist(), "{told:?} byte by byte");
+        }
+        told
+    }
+
+    /// The same in other words: other line ends, comments, no space after the colon, and a head that
+    /// says more or less.
+    fn rewritten(&self) -> Vec<Self> {
+        let Some(kind) = self.response.headers().get(CONTENT_TYPE) else {
+            let kind = match self.body().trim_ascii_start().first() {
+                Some(b'{' | b'[') => JSON,
+                Some(_) => EVENTS,
+                None => return Vec::new(),
+            };
+            return vec![self.clone().header(CONTENT_TYPE.as_str(), kind)];
+        };
+        let kind = kind.to_str().unwrap();
+        let mut rewritten = Vec::new();
+        if !kind.starts_with(JSON) {
+            rewritten.push(self.with_lines(|line| [line, b"\r"].concat()));
+        }
+        if kind.starts_with(EVENTS) {
+            let data = |line: &[u8], start: &str| match line.strip_prefix(b"data: ") {
+                Some(data) => [start.as_bytes(), data].concat(),
+                None => line.to_vec(),
+            };
+            rewritten.push(self.with_lines(|line| data(line, ": ping\n\ndata: ")));
+            rewritten.push(self.with_lines(|line| data(line, "data:")));
+            if self.body().starts_with(b"data:") {
+                let mut unsaid = self.clone();
+                unsaid.response.headers_mut().remove(CONTENT_TYPE);
+                rewritten.push(unsaid);
+            }
+        }
+        rewritten
+    }
+
+    fn with_lines(&self, line: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let mut changed = self.clone();
+        let mut lines: Vec<&[u8]> = self.body().split(|byte| *byte == b'\n').collect();
+        // What follows the last line end is no line.
+        let rest = lines.pop().unwrap_or_default();
+        let lines = lines.into_iter().map(|text| [&line(text)[..], b"\n"].concat());
+        *changed.response.body_mut() = lines.chain([rest.to_vec()]).collect::<Vec<_>>().concat();
+        changed.response.headers_mut().remove(CONTENT_LENGTH);
+        changed
     }
 
     /// Reads frames and then a proper end.
     pub(crate) fn in_pieces(&self, pieces: &[&[u8]]) -> Told {
         let frames = pieces.iter().map(|piece| Bytes::copy_from_slice(piece));
         self.watched(Script::data(frames), |body| drop(drain(body)))
+    }
+
+    /// Reads all of it and goes away before its end.
+    pub(crate) fn left(&self) -> Told {
+        self.left_at(self.body().len())
     }
 
     /// Reads the first bytes and then goes away.
@@ -166,12 +256,13 @@ impl Answer {
         script: Script<Bytes, ()>,
         read: impl FnOnce(ObservedBody<Script<Bytes, ()>, Watcher>),
     ) -> Told {
-        let (parts, _) = self.response.clone().into_parts();
+        let (parts, body) = self.response.clone().into_parts();
         let watcher = Watcher::default();
         let response = Response::from_parts(parts, script);
         read(ObservedBody::observed_by(response, self.wire.clone(), watcher.clone()).into_body());
         let (summary, gaps) = std::mem::take(&mut *watcher.0.lock().unwrap());
-        Told { summary: summary.unwrap(), gaps }
+        let body = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+        Told { summary: summary.unwrap(), gaps, body }
     }
 }
 
@@ -179,7 +270,7 @@ impl Answer {
 
 impl Told {
     pub(crate) fn gist(&self) -> Gist {
-        let Self { summary, gaps } = self;
+        let Self { summary, gaps, body: _ } = self;
         Gist {
             outcome: summary.outcome,
             usage: summary.usage,
@@ -187,6 +278,7 @@ impl Told {
             longest: summary.longest_choice,
             queue_time: summary.queue_time,
             prefill_time: summary.prefill_time,
+            unread: summary.unread,
             has_first_token: summary.first_token.is_some(),
             gaps: gaps.clone(),
         }
@@ -196,12 +288,12 @@ impl Told {
         self.summary.first_token.is_some()
     }
 
-    /// Asserts (prompt, completion) and where the completion came from.
+    /// Asserts (prompt, cached, completion, reasoning) and where the completion came from.
     #[track_caller]
-    pub(crate) fn assert(&self, [prompt, completion]: [Option<u64>; 2], source: TokenSource) {
-        let Usage { prompt: has_prompt, completion: has_completion, .. } = self.summary.usage;
-        let found = (has_prompt, has_completion, self.summary.source);
-        assert_eq!(found, (prompt, completion, source), "{self:?}");
+    pub(crate) fn assert(&self, counts: [Option<u64>; 4], source: TokenSource) {
+        let usage = self.summary.usage;
+        let found = [usage.prompt, usage.cached, usage.completion, usage.reasoning];
+        assert_eq!((found, self.summary.source), (counts, source), "{self:?}");
     }
 
     /// Asserts how the request ended, as `outcome/reason`.
@@ -221,33 +313,5 @@ impl Observer for Watcher {
 
     fn end(&mut self, summary: Summary) {
         assert!(self.0.lock().unwrap().0.replace(summary).is_none(), "a body ends once");
-    }
-}
-
-/// Holds that each recording of a folder tells what its line says, in one piece, byte by byte, split
-/// in two anywhere, and with CRLF; and that one that is cut short tells no more.
-pub(crate) fn assert_folder(folder: &str, wire: &Wire) {
-    for (entry, answer) in Answer::recorded(folder, wire) {
-        let (told, body) = (answer.read(), answer.body());
-        let summary = &told.summary;
-        let found = serde_json::json!({
-            "prompt": summary.usage.prompt,
-            "completion": summary.usage.completion,
-            "source": Some(summary.source.label()).filter(|_| summary.usage.completion.is_some()),
-        });
-        assert_eq!(found, entry["tells"], "{entry} {summary:?}");
-        told.assert_end(entry["end"].as_str().unwrap());
-        for cut in 0..=body.len() {
-            let (before, after) = body.split_at(cut);
-            let split = answer.in_pieces(&[before, after]);
-            assert_eq!(split.gist(), told.gist(), "{entry} split at {cut}");
-            for short in [answer.in_pieces(&[before]), answer.left_at(cut)] {
-                let tells = short.summary.usage.completion;
-                assert!(tells <= summary.usage.completion, "{entry} cut at {cut}: {short:?}");
-            }
-        }
-        if answer.is_stream() {
-            assert_eq!(answer.crlf().read().gist(), told.gist(), "{entry} with CRLF");
-        }
     }
 }

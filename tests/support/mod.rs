@@ -7,7 +7,5 @@ pub(crate) mod frames;
 pub(crate) mod generated;
 pub(crate) mod hop;
 pub(crate) mod oracle;
-pub(crate) mod pieces;
 pub(crate) mod recording;
 pub(crate) mod scrape;
-pub(crate) mod told;

@@ -122,6 +122,11 @@ impl Recording {
         Self::all().into_iter().filter(|recording| recording.wire_name() == "openai").collect()
     }
 
+    /// Those that the index of one folder lists.
+    pub(crate) fn of(folder: &str) -> Vec<Self> {
+        Self::listed(&data(folder).join("index.json"))
+    }
+
     pub(crate) fn named(file: &str) -> Self {
         Self::all().into_iter().find(|recording| recording.entry.file == file).unwrap()
     }
