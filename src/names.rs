@@ -249,6 +249,8 @@ const STATE: &[&str] = &[label::MODEL_NAME, label::ENGINE];
 
 const KV_TOLD: &str = "once the engine has told of its KV cache";
 
+const REQUEST_TOLD: &str = "once a request was read that says so, by the proxy or your service";
+
 const ENGINE_TOLD: &str = "once the engine has told";
 
 const LINUX: &str = "on Linux";
@@ -501,7 +503,7 @@ pub static REQUEST_PARAMS_MAX_TOKENS: Family = histogram(
     buckets::TOKENS,
     "The limit of generated tokens that a request body asked for.",
 )
-.reserved("the proxy, which reads the request body");
+.when(REQUEST_TOLD);
 
 /// The number of choices that a request asked for.
 pub static REQUEST_PARAMS_N: Family = histogram(
@@ -510,7 +512,7 @@ pub static REQUEST_PARAMS_N: Family = histogram(
     buckets::N,
     "The number of choices (n) that a request body asked for.",
 )
-.reserved("the proxy, which reads the request body");
+.when(REQUEST_TOLD);
 
 /// Tokens of one engine step: a histogram in spite of its name, which is vLLM's.
 pub static ITERATION_TOKENS_TOTAL: Family = histogram(

@@ -13,6 +13,7 @@ use pin_project::pin_project;
 use tower::Service;
 
 use super::{ResponseBody, layer::Admit, limit::Place, turn::Turn};
+use crate::record::RequestMeter;
 
 /// The response future of [`Admission`](super::Admission).
 #[pin_project]
@@ -22,6 +23,8 @@ pub struct ResponseFuture<S: Service<Request<B>>, B> {
     /// From being let in until a body has it. NB: given on after the service's future is dropped,
     /// which may work until then.
     place: Option<Place>,
+    /// It needs no place.
+    passes_by: bool,
 }
 
 #[pin_project(project = StateProj)]
@@ -44,9 +47,11 @@ enum State<S, B, F> {
 // === impl ResponseFuture ===
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    pub(super) const fn new(service: S, request: Request<B>, admit: Admit) -> Self {
+    pub(super) fn new(service: S, request: Request<B>, admit: Admit) -> Self {
+        let passes_by = admit.terms.only_measured && !RequestMeter::of(&request).is_measuring();
         let turn = Turn::new(admit);
-        Self { state: State::Waiting { turn, service, request: Some(request) }, place: None }
+        let state = State::Waiting { turn, service, request: Some(request) };
+        Self { state, place: None, passes_by }
     }
 }
 
@@ -62,7 +67,8 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProj::Waiting { turn, service, request: left } => {
-                    if let (None, Some(request)) = (&this.place, &*left) {
+                    let to_let_in = left.as_ref().filter(|_| !*this.passes_by);
+                    if let (None, Some(request)) = (&this.place, to_let_in) {
                         match ready!(turn.poll(cx, request)) {
                             Ok(place) => *this.place = Some(place),
                             Err(refused) => {

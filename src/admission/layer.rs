@@ -31,6 +31,8 @@ pub(super) struct Terms {
     max_waiting: usize,
     pub(super) wait_limit: Option<Duration>,
     pub(super) refusal: Refusal,
+    /// Whether a request that nobody measures needs no place.
+    pub(super) only_measured: bool,
 }
 
 /// How many wait at most for each one that may run, unless it is said otherwise.
@@ -51,6 +53,7 @@ impl AdmissionLayer {
             max_waiting: running.saturating_mul(WAITING_FOR_EACH),
             wait_limit: None,
             refusal: Refusal::default(),
+            only_measured: false,
         };
         Self { admit: Admit { limit: Limit::new(running), terms } }
     }
@@ -79,6 +82,15 @@ impl AdmissionLayer {
     #[must_use]
     pub fn refuse_with(self, refusal: Refusal) -> Self {
         self.with(|terms| terms.refusal = refusal)
+    }
+
+    /// Lets pass by what no [`InferenceLayer`](crate::InferenceLayer) outside measures, such as a
+    /// health check, also while everything waits. Default: every request needs a place.
+    ///
+    /// For a gateway, which has no routes to put the layer on.
+    #[must_use]
+    pub fn only_measured(self) -> Self {
+        self.with(|terms| terms.only_measured = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {

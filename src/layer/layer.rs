@@ -1,6 +1,9 @@
 //! How a layer is set up.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::request::Parts;
 use tower::Layer;
@@ -11,7 +14,7 @@ use crate::record::{Meter, ModelId};
 /// Measures the requests that pass through. See the [module docs](crate::layer).
 #[derive(Clone, Debug)]
 pub struct InferenceLayer {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
 }
 
 /// What marks the end of the queue.
@@ -37,7 +40,8 @@ pub enum Start {
 #[derive(Clone)]
 pub(super) struct Config {
     pub(super) meter: Meter,
-    pub(super) default_model: ModelId,
+    /// Known from the first use on: a label that is never used has no series.
+    default_model: OnceLock<ModelId>,
     pub(super) endpoints: Endpoints,
     pub(super) start: Start,
     pub(super) model_from: Option<LabelFrom>,
@@ -52,7 +56,7 @@ impl InferenceLayer {
     /// Measures into `meter`; the queue ends at [`Start::Call`].
     pub fn new(meter: Meter) -> Self {
         let config = Config {
-            default_model: meter.default_model(),
+            default_model: OnceLock::new(),
             endpoints: Endpoints::new(&meter),
             meter,
             start: Start::default(),
@@ -131,6 +135,9 @@ impl<S> Layer<S> for InferenceLayer {
     type Service = InferenceService<S>;
 
     fn layer(&self, inner: S) -> InferenceService<S> {
+        if self.config.model_from.is_none() {
+            self.config.default_model();
+        }
         InferenceService::new(inner, Arc::clone(&self.config))
     }
 }
@@ -138,6 +145,12 @@ impl<S> Layer<S> for InferenceLayer {
 // === impl Config ===
 
 impl Config {
+    /// The label of requests that say nothing else.
+    #[inline]
+    pub(super) fn default_model(&self) -> ModelId {
+        *self.default_model.get_or_init(|| self.meter.default_model())
+    }
+
     /// Whether a request has to be asked for its labels.
     pub(super) fn asks_requests(&self) -> bool {
         self.model_from.is_some() || self.tenant_from.is_some()

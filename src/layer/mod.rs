@@ -51,6 +51,8 @@ mod endpoint;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+#[cfg(feature = "proxy")]
+mod gateway;
 #[allow(clippy::module_inception)]
 mod layer;
 #[cfg(feature = "axum")]

@@ -67,11 +67,12 @@ where
         if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
             return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         }
-        let mut labels = Labels { model: self.config.default_model, tenant: None };
+        let (model, tenant);
         if self.config.asks_requests() {
-            (request, labels) = self.labels(request);
+            (request, Labels { model, tenant }) = self.labels(request);
+        } else {
+            (model, tenant) = (self.config.default_model(), None);
         }
-        let Labels { model, tenant } = labels;
         let shared = Arc::clone(self.config.meter.shared());
         let start_is_told = self.config.start == Start::Told;
         let record = Record::open(shared, &measured.series, model, tenant, start_is_told);
@@ -84,12 +85,12 @@ where
 impl<S> InferenceService<S> {
     /// The labels at arrival, by what the user says.
     fn labels<B>(&self, request: Request<B>) -> (Request<B>, Labels) {
-        let Config { meter, default_model, model_from, tenant_from, .. } = &*self.config;
+        let Config { meter, model_from, tenant_from, .. } = &*self.config;
         let (parts, body) = request.into_parts();
         // The panic hook has told of it.
         let ask = |from: &LabelFrom| catch_unwind(AssertUnwindSafe(|| from(&parts))).ok().flatten();
         let model = model_from.as_ref().and_then(ask);
-        let model = model.map_or(*default_model, |name| meter.model_id(&name));
+        let model = model.map_or_else(|| self.config.default_model(), |name| meter.model_id(&name));
         let tenant = tenant_from.as_ref().map(|from| meter.tenant_id(ask(from).as_deref()));
         (Request::from_parts(parts, body), Labels { model, tenant })
     }

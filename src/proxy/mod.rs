@@ -1,5 +1,25 @@
 //! The reverse proxy: stands in front of an inference service, passes everything through, and
 //! measures what goes by.
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the data path comes next"))]
+mod asking;
+mod body;
+mod builder;
+mod connections;
+mod engine;
+mod forward;
+mod front;
+mod headers;
+mod listing;
+mod models;
+#[allow(clippy::module_inception)]
+mod proxy;
+mod refusal;
+mod tunnel;
+mod upstream;
 mod usage;
+
+pub use self::{
+    asking::InjectUsage,
+    builder::{ProxyBuilder, ProxyError},
+    proxy::Proxy,
+};

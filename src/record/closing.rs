@@ -34,6 +34,13 @@ impl Closing<'_> {
     pub(super) fn record(&self, series: &ModelSeries) {
         self.tokens(series);
         self.times(series);
+        let Said { max_tokens, choices, .. } = self.state.said;
+        if let Some(tokens) = max_tokens {
+            series.max_tokens.record(tokens);
+        }
+        if let Some(choices) = choices {
+            series.choices.record(choices);
+        }
     }
 
     /// Whether nobody has told of any tokens: then there is nothing to count.

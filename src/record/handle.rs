@@ -33,7 +33,7 @@ use crate::outcome::{FailureReason, FinishReason};
 /// decode(&RequestMeter::default(), &[1, 2, 3]); // no layer: nothing happens
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct RequestMeter(Option<Arc<Record>>);
+pub struct RequestMeter(pub(super) Option<Arc<Record>>);
 
 // === impl RequestMeter ===
 
@@ -116,6 +116,21 @@ impl RequestMeter {
     /// The request has failed, whatever the status of its response says.
     pub fn fail(&self, reason: FailureReason) {
         self.with(|record| record.fail(reason));
+    }
+
+    /// At most so many tokens are to be generated, as the client asked. Say it once.
+    pub fn max_tokens(&self, tokens: u64) {
+        self.with(|record| record.count(Count::MaxTokens, tokens));
+    }
+
+    /// So many choices are to be generated, as the client asked. Say it once.
+    pub fn choices(&self, choices: u64) {
+        self.with(|record| record.count(Count::Choices, choices));
+    }
+
+    /// Whether there is a layer that measures the request.
+    pub(crate) const fn is_measuring(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Admission holds the request back; says whether it has to mark the start then.

@@ -11,6 +11,8 @@ mod closing;
 mod collect;
 mod ends;
 mod exporter;
+#[cfg(feature = "proxy")]
+mod gateway;
 mod handle;
 mod histogram;
 mod meter;

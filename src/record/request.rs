@@ -78,8 +78,11 @@ pub(super) struct Said {
     pub(super) cached: Option<u64>,
     pub(super) generated: Option<u64>,
     pub(super) reasoning: Option<u64>,
+    pub(super) max_tokens: Option<u64>,
+    pub(super) choices: Option<u64>,
     pub(super) finish: Option<FinishReason>,
     pub(super) failure: Option<FailureReason>,
+    pub(super) client_left: bool,
 }
 
 /// A count that the service says once.
@@ -88,6 +91,8 @@ pub(super) enum Count {
     Prompt,
     Cached,
     Reasoning,
+    MaxTokens,
+    Choices,
 }
 
 const CLOSED: u64 = u64::MAX;
@@ -162,6 +167,8 @@ impl Record {
             Count::Prompt => &mut state.said.prompt,
             Count::Cached => &mut state.said.cached,
             Count::Reasoning => &mut state.said.reasoning,
+            Count::MaxTokens => &mut state.said.max_tokens,
+            Count::Choices => &mut state.said.choices,
         };
         let said = *said.get_or_insert(tokens);
         if matches!(count, Count::Prompt) && self.is_named.load(Acquire) {
@@ -348,6 +355,9 @@ fn told_start(body: &Summary, state: &State, arrival: Instant) -> Option<Duratio
 impl State {
     /// What the service said of the end goes before what was seen.
     fn outcome(&self, seen: Outcome) -> Outcome {
+        if self.said.client_left {
+            return Outcome::Aborted(self.phase);
+        }
         match (self.said.failure, self.said.finish, seen) {
             (Some(failure), _, _) => Outcome::Failure(failure),
             (None, Some(finish), Outcome::Success(_) | Outcome::Aborted(_))

@@ -81,14 +81,9 @@ impl View<'_> {
         self.histogram(&names::REQUEST_PROMPT_TOKENS, |series| &series.prompt_size);
         self.histogram(&names::REQUEST_GENERATION_TOKENS, |series| &series.generation_size);
         self.histogram(&names::REQUEST_MAX_NUM_GENERATION_TOKENS, |series| &series.longest_size);
-        for (_, series) in &self.models {
-            let steps = series.iteration.read();
-            if steps.count() > 0 {
-                let labels = [Arc::clone(&series.label)];
-                let value = Value::Histogram(steps);
-                self.readings.push(&names::ITERATION_TOKENS_TOTAL, labels, value);
-            }
-        }
+        self.histogram_if_any(&names::REQUEST_PARAMS_MAX_TOKENS, |series| &series.max_tokens);
+        self.histogram_if_any(&names::REQUEST_PARAMS_N, |series| &series.choices);
+        self.histogram_if_any(&names::ITERATION_TOKENS_TOTAL, |series| &series.iteration);
     }
 
     /// What is seen from outside, of models whose engines do not tell themselves.
@@ -236,6 +231,17 @@ impl View<'_> {
 
     fn histogram(&mut self, family: &'static Family, pick: fn(&ModelSeries) -> &Histogram) {
         self.each(family, None, |_, series| Value::Histogram(pick(series).read()));
+    }
+
+    /// A series for each model of which somebody has told.
+    fn histogram_if_any(&mut self, family: &'static Family, pick: fn(&ModelSeries) -> &Histogram) {
+        for (_, series) in &self.models {
+            let read = pick(series).read();
+            if read.count() > 0 {
+                let labels = [Arc::clone(&series.label)];
+                self.readings.push(family, labels, Value::Histogram(read));
+            }
+        }
     }
 
     /// A series for each model whose engines do not tell it themselves.

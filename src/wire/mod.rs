@@ -11,6 +11,8 @@ mod anthropic;
 mod completions;
 mod counts;
 mod error;
+#[cfg(feature = "proxy")]
+mod gateway;
 mod gemini;
 mod generate;
 mod json;

@@ -1,7 +1,10 @@
 //! Infermeter on the command line. `infermeter --help` says what it can do.
 
 mod arguments;
+mod console;
 mod demo;
+mod proxy;
+mod signals;
 
 use std::{
     error::Error,
@@ -30,6 +33,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(demo::run(settings))
         }
+        Command::Proxy(settings) => proxy::run(*settings),
         Command::Metrics => match io::stdout().write_all(names::markdown().as_bytes()) {
             // Whoever read it has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

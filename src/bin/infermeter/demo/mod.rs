@@ -13,12 +13,7 @@ mod service;
 mod summary;
 mod visits;
 
-use std::{
-    error::Error,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use infermeter::{
     Meter,
@@ -38,7 +33,11 @@ use self::{
     service::Service,
     summary::Summary,
 };
-use crate::arguments;
+use crate::{
+    arguments,
+    console::{bind, reachable, say},
+    signals::Signals,
+};
 
 /// A few hundred tokens per second: a busy load fills the blocks, and longer prompts do not fit.
 const LIMITS: Limits = Limits { blocks: 80, running: 8, step_tokens: 256 };
@@ -58,10 +57,10 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     let meter = Meter::builder().context_length(CONTEXT as u64);
     let meter = labels.into_iter().fold(meter, |meter, (key, value)| meter.label(key, value));
     let meter = meter.build()?.model(MODELS[0].name);
-    let listener = bind("--listen", &listen).await?;
-    let page = bind("--metrics-listen", &metrics_listen).await?;
+    let listener = bind("--listen", &listen)?;
+    let page = bind("--metrics-listen", &metrics_listen)?;
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
-    let exporter = Prometheus::builder().meter(meter.clone()).serve_on(page.into_std()?)?;
+    let exporter = Prometheus::builder().meter(meter.clone()).serve_on(page)?;
 
     let (jobs, queue) = mpsc::channel(JOBS);
     let mut report = Report::new(&meter, LIMITS);
@@ -70,19 +69,20 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     }));
     let (close, closed) = oneshot::channel::<()>();
     let app = Service::new(jobs).router(meter.clone());
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async {
-        let _ = closed.await;
-    });
+    let serving =
+        axum::serve(TcpListener::from_std(listener)?, app).with_graceful_shutdown(async {
+            let _ = closed.await;
+        });
     let mut serving = tokio::spawn(async { serving.await });
     let (stop, stopped) = oneshot::channel();
     let load = tokio::spawn(load::run(address, rate, stopped));
-    let signal = signal()?;
+    let mut signals = Signals::new()?;
     greet(address, page_address, seconds)?;
 
     // NB: serving never ends before that.
     tokio::select! {
         () = over(seconds) => {}
-        () = signal => {}
+        () = signals.next() => {}
     }
     drop(stop);
     load.await?;
@@ -94,26 +94,6 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     say(&format!("\n{}", Summary::of(&meter)))?;
     exporter.shutdown().await?;
     Ok(())
-}
-
-async fn bind(key: &str, address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
-        format!(
-            "{key} {address}: {error}; allowed is an address of this machine with a free port, \
-             port 0 picks one"
-        )
-    })
-}
-
-/// Where clients of this machine find it.
-fn reachable(listener: &TcpListener) -> io::Result<SocketAddr> {
-    let mut address = listener.local_addr()?;
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    Ok(address)
 }
 
 fn greet(service: SocketAddr, page: SocketAddr, seconds: Option<Duration>) -> io::Result<()> {
@@ -132,42 +112,10 @@ fn greet(service: SocketAddr, page: SocketAddr, seconds: Option<Duration>) -> io
     ))
 }
 
-/// At once, also into a pipe, which may be one that nobody reads any more.
-fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let written = io::Write::write_all(&mut out, format!("{text}\n").as_bytes());
-    match written.and_then(|()| io::Write::flush(&mut out)) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
 /// Waits for the time that was set.
 async fn over(seconds: Option<Duration>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(seconds).await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for Ctrl-C or SIGTERM; from this call on, not only once it is polled, neither kills.
-#[cfg(unix)]
-fn signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut pressed, mut told) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = pressed.recv() => {}
-            _ = told.recv() => {}
-        }
-    })
-}
-
-#[cfg(windows)]
-fn signal() -> io::Result<impl Future<Output = ()>> {
-    let mut pressed = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        pressed.recv().await;
-    })
 }

@@ -1,9 +1,14 @@
 //! What can be said on the command line, or by environment variables.
 
+mod proxy;
+mod values;
+
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use infermeter::names::StaticLabel;
+
+pub(crate) use self::proxy::{Gpu, Log, Proxy};
+use self::values::{address, label, seconds};
 
 /// Makes LLM inference services observable: metrics for Prometheus, from the token streams that go
 /// by.
@@ -23,6 +28,11 @@ pub(crate) enum Command {
     /// completions and completions, so clients of your own can join in.
     #[command(after_long_help = FAULTS, verbatim_doc_comment)]
     Demo(Demo),
+    /// Stands in front of an inference service, passes everything through, and publishes metrics.
+    ///
+    /// The service and its clients need no change but the address. Token counts come from the
+    /// answers themselves; SIGTERM lets the requests that are there come to their end.
+    Proxy(Box<Proxy>),
     /// Prints every metric that there is, as Markdown.
     Metrics,
 }
@@ -69,34 +79,10 @@ Faults to try: the service does what the request header `x-demo-fault` asks for.
 /// The most requests per second that a load of one process is good for.
 const MOST_REQUESTS: f64 = 1000.0;
 
-const YEAR: f64 = 31_536_000.0;
-
-fn address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(_)) => Ok(text.to_owned()),
-        _ => Err("allowed is HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok().filter(|number| (0.001..=YEAR).contains(number));
-    let number = number.ok_or_else(|| format!("allowed is a number from 0.001 to {YEAR}"));
-    number.map(Duration::from_secs_f64)
-}
-
 fn rate(text: &str) -> Result<f64, String> {
     // NB: NaN is in no range.
     let number = text.parse().ok().filter(|number| (0.0..=MOST_REQUESTS).contains(number));
     number.ok_or_else(|| format!("allowed is a number from 0 to {MOST_REQUESTS}"))
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err("allowed is KEY=VALUE, such as variant=thinking".to_owned());
-    };
-    StaticLabel::new(key, value).map_err(|error| error.to_string())?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

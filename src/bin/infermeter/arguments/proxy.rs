@@ -1,0 +1,180 @@
+//! The arguments of `infermeter proxy`.
+
+use std::{num::NonZero, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use infermeter::{layer::Endpoint, names::Naming, proxy::InjectUsage};
+
+use super::values::{address, duration, endpoint, label, size};
+
+#[derive(Args, Debug)]
+pub(crate) struct Proxy {
+    /// The service to stand in front of: http://HOST:PORT or https://HOST:PORT, with a path before
+    /// all others if need be.
+    #[arg(long, env = "INFERMETER_UPSTREAM", value_name = "URL")]
+    pub(crate) upstream: String,
+
+    /// Where clients connect; port 0 picks a free one.
+    #[arg(long, env = "INFERMETER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
+    #[arg(default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+
+    /// Where the metrics are published; port 0 picks a free one.
+    #[arg(long, env = "INFERMETER_METRICS_LISTEN", value_name = "HOST:PORT")]
+    #[arg(value_parser = address, default_value = "127.0.0.1:8001")]
+    pub(crate) metrics_listen: String,
+
+    /// Publishes the metrics on this port of 127.0.0.1.
+    #[arg(long, env = "INFERMETER_METRICS_PORT", value_name = "N")]
+    #[arg(conflicts_with = "metrics_listen")]
+    pub(crate) metrics_port: Option<u16>,
+
+    /// Has whoever reads the metrics show the token that is in this file, as
+    /// `Authorization: Bearer TOKEN`.
+    #[arg(long, env = "INFERMETER_METRICS_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) metrics_token_file: Option<PathBuf>,
+
+    /// Puts a label on every series; can be given several times (in the variable: with commas).
+    #[arg(long = "label", env = "INFERMETER_LABEL", value_name = "KEY=VALUE")]
+    #[arg(value_parser = label, value_delimiter = ',')]
+    pub(crate) label: Vec<(String, String)>,
+
+    /// The same, several at once.
+    #[arg(long = "labels", env = "INFERMETER_LABELS", value_name = "KEY=VALUE,KEY=VALUE")]
+    #[arg(value_parser = label, value_delimiter = ',')]
+    pub(crate) labels: Vec<(String, String)>,
+
+    /// Begins the names of the metrics with this.
+    #[arg(long, env = "INFERMETER_METRIC_PREFIX", value_name = "PREFIX", default_value = "vllm:")]
+    #[arg(value_parser = |text: &str| Naming::prefix(text).map_err(|error| error.to_string()))]
+    pub(crate) metric_prefix: Naming,
+
+    /// Publishes each quantity under one name only, not under vLLM's second one too.
+    #[arg(long, env = "INFERMETER_NO_ALIASES")]
+    pub(crate) no_aliases: bool,
+
+    /// Measures POST requests to one more path, or reads a known one in another way; can be given
+    /// several times (in the variable: with commas).
+    #[arg(long = "endpoint", env = "INFERMETER_ENDPOINT", value_name = "PATH=FORMAT")]
+    #[arg(value_parser = endpoint, value_delimiter = ',')]
+    pub(crate) endpoints: Vec<(String, Endpoint)>,
+
+    /// A model that the upstream serves, the one for requests that name none first; can be given
+    /// several times (in the variable: with commas). Without it the upstream is asked.
+    #[arg(long = "model", env = "INFERMETER_MODEL", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+
+    /// Counts by tenant too, as this header of a request names it. Only for a header that a gateway
+    /// in front sets.
+    #[arg(long, env = "INFERMETER_TENANT_HEADER", value_name = "HEADER")]
+    pub(crate) tenant_header: Option<String>,
+
+    /// Lets at most so many measured requests run at once; the others wait here.
+    #[arg(long, env = "INFERMETER_MAX_RUNNING", value_name = "N")]
+    pub(crate) max_running: Option<NonZero<usize>>,
+
+    /// Lets at most so many wait, and refuses the others with 429.
+    #[arg(long, env = "INFERMETER_MAX_WAITING", value_name = "N", requires = "max_running")]
+    pub(crate) max_waiting: Option<usize>,
+
+    /// Refuses who has been waiting for so long.
+    #[arg(long, env = "INFERMETER_QUEUE_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[arg(requires = "max_running")]
+    pub(crate) queue_timeout: Option<Duration>,
+
+    /// Whether engines are asked for the token counts of a stream whose client did not ask; what
+    /// comes of it is taken out again.
+    #[arg(long, env = "INFERMETER_INJECT_USAGE", value_name = "WHEN", default_value = "auto")]
+    pub(crate) inject_usage: Inject,
+
+    /// Counts the tokens of streams that their clients leave exactly, with engines that can tell
+    /// (vLLM, SGLang).
+    #[arg(long, env = "INFERMETER_EXACT_ABORTS")]
+    pub(crate) exact_aborts: bool,
+
+    /// How long a connection to the upstream may take to be made.
+    #[arg(long, env = "INFERMETER_CONNECT_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[arg(default_value = "5s")]
+    pub(crate) connect_timeout: Duration,
+
+    /// How long the upstream may take until the first byte of an answer's body.
+    #[arg(long, env = "INFERMETER_FIRST_BYTE_TIMEOUT", value_name = "TIME")]
+    #[arg(value_parser = duration)]
+    pub(crate) first_byte_timeout: Option<Duration>,
+
+    /// How long an answer may pause once it has begun.
+    #[arg(long, env = "INFERMETER_IDLE_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How long the body of a request may be, such as 20MiB.
+    #[arg(long, env = "INFERMETER_MAX_REQUEST_BODY", value_name = "SIZE", value_parser = size)]
+    pub(crate) max_request_body: Option<u64>,
+
+    /// Certificates (PEM) to trust for an https upstream, in place of those that browsers trust.
+    #[arg(long, env = "INFERMETER_UPSTREAM_CA", value_name = "FILE")]
+    pub(crate) upstream_ca: Option<PathBuf>,
+
+    /// How long requests may still take after SIGTERM or Ctrl-C.
+    #[arg(long, env = "INFERMETER_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[arg(default_value = "120s")]
+    pub(crate) drain_timeout: Duration,
+
+    /// How many threads serve clients. Default: one for each core.
+    #[arg(long, env = "INFERMETER_WORKERS", value_name = "N")]
+    pub(crate) workers: Option<NonZero<usize>>,
+
+    /// How the log on stderr is written.
+    #[arg(long, env = "INFERMETER_LOG", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log: Log,
+
+    /// Whether to watch the GPUs. None is watched yet.
+    #[arg(long, env = "INFERMETER_GPU", value_name = "WHICH", default_value = "off")]
+    pub(crate) gpu: Gpu,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Inject {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Log {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gpu {
+    Auto,
+    Off,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(crate) fn naming(&self) -> Naming {
+        let naming = self.metric_prefix.clone();
+        if self.no_aliases { naming.without_aliases() } else { naming }
+    }
+
+    pub(crate) fn page_address(&self) -> String {
+        match self.metrics_port {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => self.metrics_listen.clone(),
+        }
+    }
+}
+
+// === impl Inject ===
+
+impl From<Inject> for InjectUsage {
+    fn from(inject: Inject) -> Self {
+        match inject {
+            Inject::Auto => Self::Auto,
+            Inject::Always => Self::Always,
+            Inject::Never => Self::Never,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The reverse proxy as a program: threads, signals, the page, the log.
+
+mod log;
+mod threads;
+
+use std::{error::Error, fs, path::Path, time::Duration};
+
+use infermeter::{AdmissionLayer, Meter, exporter::Prometheus, proxy::Proxy};
+use tokio::{sync::watch, time::timeout};
+
+use self::threads::Threads;
+use crate::{
+    arguments::{self, Gpu},
+    console::{bind, reachable, say},
+    signals::Signals,
+};
+
+/// How long the page waits for a last scrape, which shows the last requests.
+const LAST_SCRAPE: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
+    log::start(settings.log)?;
+    let labels = settings.label.iter().chain(&settings.labels);
+    let meter = labels.fold(Meter::builder(), |meter, (key, value)| meter.label(key, value));
+    let proxy = proxy(&settings, meter.build()?)?;
+    let listener = bind("--listen", &settings.listen)?;
+    let page_key =
+        if settings.metrics_port.is_some() { "--metrics-port" } else { "--metrics-listen" };
+    let page = bind(page_key, &settings.page_address())?;
+    let exporter = exporter(&settings, &proxy)?;
+    let mut signals = Signals::new()?;
+
+    let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
+    let exporter = exporter.serve_on(page)?;
+    let (stop, stopped) = watch::channel(false);
+    let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
+    drop(listener);
+    say(&format!(
+        "infermeter proxy: service http://{address} upstream {} metrics http://{page_address}/metrics",
+        settings.upstream
+    ))?;
+    warn_if_nobody_can_scrape(&settings);
+    if settings.gpu == Gpu::Auto {
+        tracing::info!("--gpu auto: GPUs are not watched yet");
+    }
+
+    signals.next().await;
+    exporter.set_ready(false);
+    tracing::info!("stopping: requests may still take {:?}", settings.drain_timeout);
+    let _ = stop.send(true);
+    let drained = async {
+        threads.join().await;
+        // NB: asked for after the last request, so that it shows it.
+        let _ = timeout(LAST_SCRAPE, std::future::pending::<()>()).await;
+    };
+    tokio::select! {
+        () = drained => {}
+        () = signals.next() => return Err("ended by a second signal".into()),
+    }
+    exporter.shutdown().await?;
+    Ok(())
+}
+
+fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Error>> {
+    // The limit is published for the model that requests are for.
+    let meter = settings.models.first().map_or_else(|| meter.clone(), |first| meter.model(first));
+    let mut proxy = Proxy::builder(&settings.upstream)
+        .meter(meter.clone())
+        .inject_usage(settings.inject_usage.into())
+        .exact_aborts(settings.exact_aborts)
+        .connect_timeout(settings.connect_timeout)
+        .drain_timeout(settings.drain_timeout);
+    for (path, endpoint) in &settings.endpoints {
+        proxy = proxy.endpoint(path, endpoint.clone());
+    }
+    for model in &settings.models {
+        proxy = proxy.model(model);
+    }
+    if let Some(name) = &settings.tenant_header {
+        proxy = proxy.tenant_header(name);
+    }
+    if let Some(limit) = settings.first_byte_timeout {
+        proxy = proxy.first_byte_timeout(limit);
+    }
+    if let Some(limit) = settings.idle_timeout {
+        proxy = proxy.idle_timeout(limit);
+    }
+    if let Some(bytes) = settings.max_request_body {
+        proxy = proxy.max_request_body(bytes);
+    }
+    if let Some(path) = &settings.upstream_ca {
+        proxy = proxy.upstream_ca(read("--upstream-ca", path)?);
+    }
+    if let Some(running) = settings.max_running {
+        let mut admission = AdmissionLayer::new(&meter, running.get());
+        if let Some(waiting) = settings.max_waiting {
+            admission = admission.max_waiting(waiting);
+        }
+        if let Some(limit) = settings.queue_timeout {
+            admission = admission.wait_limit(limit);
+        }
+        proxy = proxy.admission(admission);
+    }
+    Ok(proxy.build()?)
+}
+
+/// The page; of the processes, the one that serves the model is not this one.
+fn exporter(
+    settings: &arguments::Proxy,
+    proxy: &Proxy,
+) -> Result<infermeter::exporter::PrometheusBuilder, Box<dyn Error>> {
+    let exporter =
+        Prometheus::builder().meter(proxy.meter().clone()).naming(settings.naming()).process(false);
+    let Some(path) = &settings.metrics_token_file else { return Ok(exporter) };
+    let token = String::from_utf8(read("--metrics-token-file", path)?)
+        .map_err(|_| "--metrics-token-file: it is not text; allowed is a file with one line")?;
+    let _ = token;
+    Ok(exporter)
+}
+
+fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| {
+        format!("{key} {}: {error}; allowed is a file that can be read", path.display())
+    })
+}
+
+/// In a container nobody outside can reach what listens on the loopback interface.
+fn warn_if_nobody_can_scrape(settings: &arguments::Proxy) {
+    let is_loopback = ["127.", "localhost:", "[::1]"];
+    let page = settings.page_address();
+    let is_alone = is_loopback.iter().any(|host| page.starts_with(host));
+    let is_container =
+        ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
+            || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    if is_alone && is_container {
+        tracing::warn!(
+            "the metrics are on {page}, which nobody outside of this container can reach; to let \
+             Prometheus in, say --metrics-listen 0.0.0.0:8001"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! The body of an answer, on its way from the upstream to the client.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{outcome::FailureReason, record::RequestMeter};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// An answer: what the upstream sends, or an error of ours.
+#[derive(Debug)]
+pub(in crate::proxy) struct Answer {
+    kind: Kind,
+    meter: RequestMeter,
+    /// The proxy ends, and does not wait any longer.
+    cut: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Relayed { inner: Incoming, waiting: Option<Box<Waiting>> },
+    Own(Option<Bytes>),
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::proxy) struct Deadlines {
+    /// The moment by which the first byte of the body must be there.
+    pub(in crate::proxy) first_byte: Option<Instant>,
+    /// Between two events, from the first one on.
+    pub(in crate::proxy) idle: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    deadlines: Deadlines,
+    until: Pin<Box<Sleep>>,
+    /// Nothing counts before that, other than the first byte.
+    has_begun: bool,
+}
+
+/// Far enough not to come.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+// === impl Answer ===
+
+impl Answer {
+    pub(in crate::proxy) fn relayed(
+        inner: Incoming,
+        deadlines: Deadlines,
+        meter: RequestMeter,
+        cut: Arc<AtomicBool>,
+    ) -> Self {
+        let has_any = deadlines.first_byte.is_some() || deadlines.idle.is_some();
+        let waiting = has_any.then(|| Box::new(Waiting::new(deadlines)));
+        Self { kind: Kind::Relayed { inner, waiting }, meter, cut }
+    }
+
+    pub(in crate::proxy) fn own(body: Bytes) -> Self {
+        let (meter, cut) = (RequestMeter::default(), Arc::default());
+        Self { kind: Kind::Own(Some(body)), meter, cut }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { kind, meter, .. } = &mut *self;
+        let (inner, waiting) = match kind {
+            Kind::Relayed { inner, waiting } => (inner, waiting),
+            Kind::Own(body) => return Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+        };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if let (Some(waiting), Some(Ok(frame))) = (waiting, &frame) {
+                    waiting.came(frame);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let Some(waiting) = waiting else { return Poll::Pending };
+                ready!(waiting.until.as_mut().poll(cx));
+                meter.fail(FailureReason::Timeout);
+                Poll::Ready(Some(Err("the upstream took too long".into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Relayed { inner, .. } => inner.is_end_stream(),
+            Kind::Own(body) => body.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Relayed { inner, .. } => inner.size_hint(),
+            Kind::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // NB: the client has not gone away, we have sent it away.
+        if self.cut.load(Relaxed) {
+            self.meter.fail(FailureReason::Timeout);
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn new(deadlines: Deadlines) -> Self {
+        let until = deadlines.first_byte.unwrap_or_else(|| Instant::now() + NEVER);
+        Self { deadlines, until: Box::pin(sleep_until(until)), has_begun: false }
+    }
+
+    fn came(&mut self, frame: &Frame<Bytes>) {
+        let Some(data) = frame.data_ref() else { return };
+        // NB: an engine may send comments for ever, also one that has died inside.
+        if is_comment(data) {
+            if !self.has_begun {
+                self.until.as_mut().reset(Instant::now() + NEVER);
+            }
+            return;
+        }
+        self.has_begun = true;
+        let idle = self.deadlines.idle.unwrap_or(NEVER);
+        self.until.as_mut().reset(Instant::now() + idle);
+    }
+}
+
+/// Whether nothing else is in it than comments of server-sent events.
+fn is_comment(data: &[u8]) -> bool {
+    data.split(|byte| *byte == b'\n')
+        .all(|line| line.starts_with(b":") || line.trim_ascii().is_empty())
+}

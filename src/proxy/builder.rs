@@ -1,0 +1,249 @@
+//! How a proxy is set up.
+
+use std::{error, fmt, sync::Arc, time::Duration};
+
+use http::HeaderName;
+use rustls::ClientConfig;
+
+use super::{
+    Proxy,
+    asking::{Asking, InjectUsage},
+    forward::Shared,
+    models::Known,
+    upstream::{Address, tls},
+};
+use crate::{AdmissionLayer, InferenceLayer, Meter, Start, layer::Endpoint};
+
+/// Sets up a [`Proxy`].
+#[derive(Clone, Debug)]
+pub struct ProxyBuilder {
+    upstream: String,
+    meter: Meter,
+    endpoints: Vec<(String, Endpoint)>,
+    models: Vec<String>,
+    tenant_header: Option<String>,
+    admission: Option<AdmissionLayer>,
+    inject: InjectUsage,
+    exact_aborts: bool,
+    connect_timeout: Duration,
+    first_byte_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    max_request_body: Option<u64>,
+    upstream_ca: Option<Vec<u8>>,
+    drain_timeout: Duration,
+}
+
+/// A proxy that cannot be; the message says what is wrong and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The URL of the upstream cannot be used.
+    Upstream(String, String),
+    /// The certificates cannot be used.
+    UpstreamCa(String),
+    /// The name of a header cannot be one.
+    TenantHeader(String),
+}
+
+// === impl ProxyBuilder ===
+
+impl ProxyBuilder {
+    pub(super) fn new(upstream: String) -> Self {
+        Self {
+            upstream,
+            meter: Meter::new(),
+            endpoints: Vec::new(),
+            models: Vec::new(),
+            tenant_header: None,
+            admission: None,
+            inject: InjectUsage::default(),
+            exact_aborts: false,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: None,
+            idle_timeout: None,
+            max_request_body: None,
+            upstream_ca: None,
+            drain_timeout: Duration::from_secs(120),
+        }
+    }
+
+    /// Measures into this meter. Default: a fresh one, which nothing publishes.
+    #[must_use]
+    pub fn meter(mut self, meter: Meter) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// Measures one more path, or reads a known path in another way; see
+    /// [`InferenceLayer::endpoint`].
+    #[must_use]
+    pub fn endpoint(mut self, path: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.endpoints.push((path.into(), endpoint));
+        self
+    }
+
+    /// Names a model that the upstream serves; a request that names none is for the first one.
+    ///
+    /// Without any, the upstream is asked for them (`/v1/models`, every 30 s). Only what is named
+    /// here or there becomes a label; any other name is `other`. Where neither tells, all requests
+    /// have the meter's own label.
+    #[must_use]
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.models.push(name.into());
+        self
+    }
+
+    /// Counts requests and tokens by the tenant that this request header names. Default: none.
+    ///
+    /// Clients can send any header: use one that a gateway in front sets, and strips where a client
+    /// did.
+    #[must_use]
+    pub fn tenant_header(mut self, name: impl Into<String>) -> Self {
+        self.tenant_header = Some(name.into());
+        self
+    }
+
+    /// Lets so many measured requests run at once; all others pass by. Make it with the meter of
+    /// the proxy. Default: the upstream queues for itself.
+    #[must_use]
+    pub fn admission(mut self, layer: AdmissionLayer) -> Self {
+        self.admission = Some(layer.only_measured());
+        self
+    }
+
+    /// Whether engines are asked for the usage of a stream whose client did not ask.
+    ///
+    /// The proxy then adds `stream_options.include_usage` to the request, and takes the usage out
+    /// of the answer again: the client sees what it would have seen. Default: [`InjectUsage::Auto`].
+    #[must_use]
+    pub fn inject_usage(mut self, inject: InjectUsage) -> Self {
+        self.inject = inject;
+        self
+    }
+
+    /// Asks engines that know it (vLLM, SGLang) for a running usage in every chunk of a stream, and
+    /// takes it out again, so that the tokens of a stream that its client leaves are exact too.
+    /// Default: `false`.
+    #[must_use]
+    pub fn exact_aborts(mut self, exact: bool) -> Self {
+        self.exact_aborts = exact;
+        self
+    }
+
+    /// How long a connection to the upstream may take to be made, TLS included. Default: 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// How long the upstream may take until the first byte of its answer's body: 504 before the
+    /// head, and a broken-off answer after it. Default: no limit.
+    #[must_use]
+    pub fn first_byte_timeout(mut self, limit: Duration) -> Self {
+        self.first_byte_timeout = Some(limit);
+        self
+    }
+
+    /// How long an answer may pause once it has begun; comments, as keep-alives are, count neither
+    /// as a beginning nor as a sign of life. It is broken off then. Default: no limit.
+    #[must_use]
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
+        self
+    }
+
+    /// How many bytes the body of a request may have; 413 beyond. Default: no limit.
+    #[must_use]
+    pub fn max_request_body(mut self, bytes: u64) -> Self {
+        self.max_request_body = Some(bytes);
+        self
+    }
+
+    /// Trusts these certificates (PEM) for an `https` upstream, and no others. Default: those that
+    /// browsers trust.
+    #[must_use]
+    pub fn upstream_ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.upstream_ca = Some(pem.into());
+        self
+    }
+
+    /// How long requests may still take once the proxy is to stop. Default: 120 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// Makes the proxy.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that could not be used.
+    pub fn build(self) -> Result<Proxy, ProxyError> {
+        let address = Address::new(&self.upstream)
+            .map_err(|error| ProxyError::Upstream(self.upstream.clone(), error))?;
+        let tls = self.tls().map_err(ProxyError::UpstreamCa)?;
+        let known = Known::of(&self.models);
+        let meter = match self.models.first() {
+            Some(first) => self.meter.model(first),
+            None => self.meter.clone(),
+        };
+        self.models.iter().for_each(|model| drop(meter.model(model)));
+        let layer = self.layer(&meter, known.clone())?;
+        let shared = Shared {
+            address,
+            layer,
+            asking: Asking { known, inject: self.inject, exact_aborts: self.exact_aborts },
+            first_byte_timeout: self.first_byte_timeout,
+            idle_timeout: self.idle_timeout,
+            max_request_body: self.max_request_body,
+        };
+        Ok(Proxy {
+            shared: Arc::new(shared),
+            meter,
+            admission: self.admission,
+            tls,
+            connect_timeout: self.connect_timeout,
+            drain_timeout: self.drain_timeout,
+            has_models: !self.models.is_empty(),
+            is_listing: Arc::default(),
+        })
+    }
+
+    fn tls(&self) -> Result<ClientConfig, String> {
+        self.upstream_ca.as_deref().map_or_else(tls::usual, tls::trusting)
+    }
+
+    fn layer(&self, meter: &Meter, known: Known) -> Result<InferenceLayer, ProxyError> {
+        // NB: how long a request waits inside of the engine, the engine alone knows.
+        let layer = InferenceLayer::new(meter.clone())
+            .start(Start::Told)
+            .model_from(move |_| known.get().label(None).map(str::to_owned));
+        let layer = self
+            .endpoints
+            .iter()
+            .fold(layer, |layer, (path, endpoint)| layer.endpoint(path, endpoint.clone()));
+        let Some(name) = &self.tenant_header else { return Ok(layer) };
+        let name: HeaderName = name.parse().map_err(|_| ProxyError::TenantHeader(name.clone()))?;
+        Ok(layer.tenant_from(move |head| Some(head.headers.get(&name)?.to_str().ok()?.to_owned())))
+    }
+}
+
+// === impl ProxyError ===
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream(url, error) => write!(f, "the upstream {url:?}: {error}"),
+            Self::UpstreamCa(error) => write!(f, "the certificates of the upstream: {error}"),
+            Self::TenantHeader(name) => write!(
+                f,
+                "the tenant header {name:?} is no name of a header; allowed are letters, digits \
+                 and hyphens, such as x-tenant"
+            ),
+        }
+    }
+}
+
+impl error::Error for ProxyError {}

@@ -1,0 +1,151 @@
+//! What of a head goes on, and what is between two neighbours only.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Only between two neighbours, by RFC 9110 section 7.6.1 and by custom; `upgrade` and `te` have
+/// rules of their own.
+static HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const VIA: HeaderValue = HeaderValue::from_static("1.1 infermeter");
+
+/// Takes out what is meant for a neighbour only, and what `Connection` names.
+pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Makes the head of a request one for the upstream.
+pub(super) fn for_upstream(headers: &mut HeaderMap, client: Option<IpAddr>) {
+    let takes_trailers = takes_trailers(headers);
+    drop_hop_by_hop(headers);
+    // NB: answered here, by whoever reads the body.
+    headers.remove(header::EXPECT);
+    headers.remove(header::TE);
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    headers.append(header::VIA, VIA);
+    if let Some(client) = client.and_then(|ip| ip.to_string().parse().ok()) {
+        // NB: what was there stays; whom of it to trust is known to who deployed this.
+        headers.append(&FORWARDED_FOR, client);
+    }
+    if let Some(host) = headers.remove(header::HOST) {
+        headers.entry(&FORWARDED_HOST).or_insert(host);
+    }
+    headers.entry(&FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+}
+
+/// Which protocol a client wants to change to, where that can be passed on.
+///
+/// NB: not `h2c`. HTTP/2 is spoken on this hop and not promised for the next one; passed on, it would
+/// carry requests past everything here.
+pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let names_it = |value: &HeaderValue| {
+        let mut names = value.to_str().unwrap_or_default().split(',');
+        names.any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+    };
+    let protocol = headers.get(header::UPGRADE)?;
+    let is_h2c = protocol.to_str().unwrap_or_default().to_ascii_lowercase().contains("h2c");
+    let is_asked = headers.get_all(header::CONNECTION).iter().any(names_it);
+    (is_asked && !is_h2c).then(|| protocol.clone())
+}
+
+/// Asks for, or agrees to, another protocol.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::TE).iter();
+    values.any(|value| {
+        let mut codings = value.to_str().unwrap_or_default().split(',');
+        codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let parsed = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        headers.iter().map(parsed).collect()
+    }
+
+    #[test]
+    fn what_is_between_neighbours_stays_there() {
+        let mut headers = map(&[
+            ("connection", "close, X-Mine"),
+            ("connection", "x-other"),
+            ("x-mine", "1"),
+            ("x-other", "2"),
+            ("x-third", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "Basic x"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip, Trailers"),
+            ("expect", "100-continue"),
+            ("host", "shop.example"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]);
+        for_upstream(&mut headers, Some([127, 0, 0, 1].into()));
+        let expected = map(&[
+            ("x-third", "3"),
+            ("te", "trailers"),
+            ("via", "1.1 infermeter"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-proto", "http"),
+        ]);
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn what_a_proxy_further_out_said_stays() {
+        let said = [("x-forwarded-host", "a"), ("x-forwarded-proto", "https")];
+        let mut headers = map(&said);
+        headers.insert(header::HOST, "b".parse().unwrap());
+        for_upstream(&mut headers, None);
+        headers.remove(header::VIA);
+        assert_eq!(headers, map(&said));
+    }
+
+    #[test]
+    fn upgrades_but_not_to_http2() {
+        let asks = |connection, protocol| {
+            upgrade(&map(&[("connection", connection), ("upgrade", protocol)]))
+        };
+        assert_eq!(asks("keep-alive, Upgrade", "websocket").unwrap(), "websocket");
+        assert_eq!(asks("keep-alive", "websocket"), None);
+        assert_eq!(asks("Upgrade, HTTP2-Settings", "h2c"), None);
+        assert_eq!(asks("Upgrade", "websocket, H2C"), None);
+        assert_eq!(upgrade(&map(&[("connection", "upgrade")])), None);
+    }
+}

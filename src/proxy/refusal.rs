@@ -1,0 +1,123 @@
+//! What a client is told where no answer of the upstream can be passed on.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::{
+    body::{Answer, UploadError},
+    upstream::{SendError, Why},
+};
+use crate::outcome::FailureReason;
+
+/// An answer of our own, shaped as OpenAI's errors are.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    /// Stable, for programs.
+    code: &'static str,
+    /// For people.
+    message: String,
+    /// Where it is not what the status says.
+    pub(super) reason: Option<FailureReason>,
+    /// The rest of the request cannot or need not be read.
+    closes: bool,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'static str>,
+    code: &'static str,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), reason: None, closes: false }
+    }
+
+    pub(super) fn connect() -> Self {
+        let message = "This is a reverse proxy: CONNECT has no meaning here.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).closing()
+    }
+
+    pub(super) fn target() -> Self {
+        let message = "The request target cannot be passed on; allowed is one with a path, such as \
+                       /v1/models.";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_target", message)
+    }
+
+    pub(super) fn first_byte() -> Self {
+        let message = "The upstream did not begin to answer in time.";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
+    }
+
+    /// NB: the address of the upstream is nothing that a client should learn.
+    pub(super) fn send(error: &SendError) -> Self {
+        let cause = error.cause();
+        let of = |status, code, what: &str| Self::new(status, code, format!("{what}: {cause}."));
+        let bad = StatusCode::BAD_GATEWAY;
+        match error.why {
+            Why::Unreachable => {
+                let what = "The upstream cannot be reached";
+                of(bad, "upstream_unreachable", what).because(FailureReason::Unreachable)
+            }
+            Why::ConnectTimeout => {
+                let (what, status) =
+                    ("The upstream cannot be reached", StatusCode::GATEWAY_TIMEOUT);
+                of(status, "upstream_connect_timeout", what).because(FailureReason::Unreachable)
+            }
+            Why::Tls => {
+                let what = "The upstream does not prove who it is";
+                of(bad, "upstream_tls", what).because(FailureReason::Unreachable)
+            }
+            Why::Closed => of(bad, "upstream_closed", "The upstream broke off before it answered"),
+            Why::Garbage => of(bad, "upstream_invalid", "The upstream's answer is not valid HTTP"),
+        }
+    }
+
+    /// `None` where there is nobody any more to be told.
+    pub(super) fn upload(error: &UploadError) -> Option<Self> {
+        let (status, code) = match error {
+            UploadError::Left => return None,
+            UploadError::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_body"),
+            UploadError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+            UploadError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+        };
+        let mut message = error.to_string();
+        message[..1].make_ascii_uppercase();
+        Some(Self::new(status, code, message + ".").closing())
+    }
+
+    pub(super) fn respond(self) -> Response<Answer> {
+        let Self { status, code, message, closes, .. } = self;
+        let r#type =
+            if status.is_client_error() { "invalid_request_error" } else { "upstream_error" };
+        let error = Error { message: &message, r#type, param: None, code };
+        let body = serde_json::to_vec(&Body { error }).unwrap_or_default();
+        let mut response = Response::new(Answer::own(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
+    fn because(self, reason: FailureReason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+}

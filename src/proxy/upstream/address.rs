@@ -1,0 +1,128 @@
+//! Where the upstream is, and what a request's target becomes there.
+
+use http::{
+    Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+/// The address of an upstream: scheme, host, port, and what stands before every path.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::proxy) struct Address {
+    scheme: Scheme,
+    authority: Authority,
+    /// Empty, or with a `/` before it and none after.
+    base: String,
+}
+
+const ALLOWED: &str = "allowed is http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], such as \
+                       http://127.0.0.1:8000";
+
+// === impl Address ===
+
+impl Address {
+    /// Reads a URL; the error says what is wrong and what is allowed.
+    pub(in crate::proxy) fn new(url: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{what}; {ALLOWED}");
+        let uri: Uri = url.parse().map_err(|error| wrong(&format!("{error}")))?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(wrong("it is not a whole URL"));
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(wrong(&format!("the scheme {scheme} is not known")));
+        }
+        if authority.as_str().contains('@') {
+            return Err(wrong("user names and passwords are not sent on"));
+        }
+        if authority.host().is_empty() || authority.as_str().ends_with(':') {
+            return Err(wrong("the host or the port is missing"));
+        }
+        if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+            return Err(wrong("the port is not one from 1 to 65535"));
+        }
+        let target = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if url.contains(['?', '#']) {
+            return Err(wrong("a query or fragment has no meaning here"));
+        }
+        let base = target.path().trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, base })
+    }
+
+    /// The same target on the upstream; `None` for one that has no path, as that of `OPTIONS *`.
+    pub(in crate::proxy) fn uri(&self, target: &Uri) -> Option<Uri> {
+        let path_and_query = match target.path_and_query() {
+            Some(target) if target.as_str().starts_with('/') => target.clone(),
+            // A query right after the host.
+            Some(target) if target.as_str().starts_with('?') => {
+                format!("/{target}").parse().ok()?
+            }
+            _ => return None,
+        };
+        let path_and_query = if self.base.is_empty() {
+            path_and_query
+        } else {
+            format!("{}{path_and_query}", self.base).parse().ok()?
+        };
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query(path_and_query).build().ok()
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { scheme, authority, base } = self;
+        write!(f, "{scheme}://{authority}{base}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_stays_what_it_is() {
+        let plain = Address::new("http://127.0.0.1:8000").unwrap();
+        let below = Address::new("https://[::1]/engine/").unwrap();
+        for (target, there, there_below) in [
+            ("/v1/models", "/v1/models", "/engine/v1/models"),
+            ("/", "/", "/engine/"),
+            ("//a/%2e%2E/b?c=%20d&e", "//a/%2e%2E/b?c=%20d&e", "/engine//a/%2e%2E/b?c=%20d&e"),
+            ("http://other/x", "/x", "/engine/x"),
+            ("http://other?y", "/?y", "/engine/?y"),
+        ] {
+            let target = target.parse().unwrap();
+            assert_eq!(
+                plain.uri(&target).unwrap().to_string(),
+                format!("http://127.0.0.1:8000{there}")
+            );
+            assert_eq!(
+                below.uri(&target).unwrap().to_string(),
+                format!("https://[::1]{there_below}")
+            );
+        }
+        for none in ["*", "other:443"] {
+            assert_eq!(plain.uri(&none.parse().unwrap()), None, "{none}");
+        }
+        assert_eq!(below.to_string(), "https://[::1]/engine");
+    }
+
+    #[test]
+    fn what_is_no_address_says_what_is_allowed() {
+        for (url, wrong) in [
+            ("", "empty"),
+            ("127.0.0.1:8000", "whole URL"),
+            ("/v1", "whole URL"),
+            ("ftp://host", "ftp is not known"),
+            ("http://user:secret@host", "passwords"),
+            ("http://host:0", "from 1 to 65535"),
+            ("http://host:65536", "1 to 65535"),
+            ("http://host:", "missing"),
+            ("http://host/?key=1", "query"),
+            ("http://ho st", "invalid"),
+        ] {
+            let error = Address::new(url).unwrap_err();
+            assert!(error.contains(wrong) && error.contains(ALLOWED), "{url:?}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

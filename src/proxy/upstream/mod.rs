@@ -1,0 +1,81 @@
+//! The way to the upstream: one narrow seam, so that another client can take its place.
+
+mod address;
+mod connector;
+mod error;
+pub(super) mod tls;
+
+use std::time::Duration;
+
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use rustls::ClientConfig;
+
+use self::connector::Connector;
+pub(super) use self::{
+    address::Address,
+    error::{SendError, Why, causes},
+};
+use super::body::RequestBody;
+
+/// A pool of connections to one upstream. Cheap to clone; all clones share the pool.
+///
+/// NB: its connections live on the runtime that it is first used on.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    client: Client<Connector, RequestBody>,
+    /// For what cannot be asked over HTTP/2: an upgrade.
+    client_http1: Client<Connector, RequestBody>,
+}
+
+/// How long a connection is kept that nobody uses.
+///
+/// NB: below the 5 s after which uvicorn, and with it vLLM and SGLang, closes one: who keeps it for
+/// as long sends a request now and then into a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+// === impl Upstream ===
+
+impl Upstream {
+    pub(super) fn new(tls: &ClientConfig, connect_timeout: Duration) -> Self {
+        let client = |http2: bool| {
+            let mut http = HttpConnector::new();
+            http.enforce_http(false);
+            http.set_nodelay(true);
+            http.set_keepalive(Some(KEEP_ALIVE));
+            let https = hyper_rustls::HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http();
+            let https: HttpsConnector<HttpConnector> = if http2 {
+                https.enable_http1().enable_http2().wrap_connector(http)
+            } else {
+                https.enable_http1().wrap_connector(http)
+            };
+            Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .build(Connector::new(https, connect_timeout))
+        };
+        Self { client: client(true), client_http1: client(false) }
+    }
+
+    /// Sends a request, once more where a connection from the pool was closed before anything of it
+    /// was sent, and waits for the head of the answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let client = if is_upgrade { &self.client_http1 } else { &self.client };
+        client.request(request).await.map_err(SendError::new)
+    }
+}
