@@ -51,27 +51,42 @@ fn a_compressed_answer_passes_unread_in_every_format() {
     }
 }
 
+#[test]
+fn the_head_of_a_compressed_answer_is_read() {
+    for (wire, tokens) in [(Wire::tgi(), 20), (Wire::generate(), 20), (Wire::openai(), 0)] {
+        let scrape = send(
+            &wire,
+            &[
+                ("content-type", "application/json"),
+                ("content-encoding", "gzip"),
+                ("x-prompt-tokens", "7"),
+                ("x-generated-tokens", "20"),
+                ("x-queue-time", "1250"),
+            ],
+            BODY,
+        );
+        assert_eq!(scrape.counted("infermeter_unread_bodies_total"), ["compressed 1"], "{wire:?}");
+        assert_eq!(scrape.sum("vllm:generation_tokens_total", &[]), tokens, "{wire:?}");
+        let source = if tokens > 0 { "header" } else { "unknown" };
+        let told = scrape.counted("infermeter_token_accounting_total").join(" ");
+        assert!(told.contains(source), "{wire:?}: {told}");
+    }
+}
+
+#[test]
+fn a_body_that_is_not_there_is_not_unread() {
+    for content_type in ["text/event-stream", "application/json", "image/png"] {
+        let head = [("content-type", content_type), ("content-encoding", "gzip")];
+        let scrape = send(&Wire::openai(), &head, "");
+        assert!(scrape.counted("infermeter_unread_bodies_total").is_empty(), "{content_type}");
+    }
+}
+
 /// Sends one answer through a layer; gives why it was unread.
 fn pass(wire: &Wire, encodings: &[&str], content_type: &str) -> Vec<String> {
-    let meter = Meter::new();
-    let layer = InferenceLayer::new(meter.clone())
-        .endpoint("/answer", Endpoint::new("answer", wire.clone()));
-    let service = layer.layer(service_fn(|_: Request<()>| {
-        let body: Script<Bytes, ()> =
-            Script::data(BODY.as_bytes().chunks(16).map(Bytes::from_static));
-        let mut response = Response::builder().header("content-type", content_type);
-        for encoding in encodings {
-            response = response.header("content-encoding", *encoding);
-        }
-        ready(response.body(body))
-    }));
-    let request = Request::post("/answer").body(()).unwrap();
-    let response = service.oneshot(request).now_or_never().unwrap().unwrap();
-    let found: Vec<_> = response.headers().get_all("content-encoding").iter().collect();
-    assert_eq!(found, encodings);
-    assert_eq!(drain(response.into_body()).data, BODY.as_bytes());
-    let scrape = Scrape::of(&meter);
-    scrape.assert_identities();
+    let encodings = encodings.iter().map(|encoding| ("content-encoding", *encoding));
+    let head: Vec<_> = encodings.chain([("content-type", content_type)]).collect();
+    let scrape = send(wire, &head, BODY);
     let unread = scrape.counted("infermeter_unread_bodies_total");
     if !unread.is_empty() {
         let ended = scrape.counted("infermeter_requests_total").join(" ");
@@ -79,4 +94,28 @@ fn pass(wire: &Wire, encodings: &[&str], content_type: &str) -> Vec<String> {
         assert_eq!(scrape.sum("vllm:generation_tokens_total", &[]), 0);
     }
     unread
+}
+
+/// Sends one answer through a layer, which changes nothing of it.
+fn send(wire: &Wire, head: &[(&str, &str)], body: &'static str) -> Scrape {
+    let meter = Meter::new();
+    let layer = InferenceLayer::new(meter.clone())
+        .endpoint("/answer", Endpoint::new("answer", wire.clone()));
+    let service = layer.layer(service_fn(|_: Request<()>| {
+        let frames = body.as_bytes().chunks(16).map(Bytes::from_static);
+        let mut response = Response::builder();
+        for (name, value) in head {
+            response = response.header(*name, *value);
+        }
+        ready(response.body(Script::<Bytes, ()>::data(frames)))
+    }));
+    let request = Request::post("/answer").body(()).unwrap();
+    let response = service.oneshot(request).now_or_never().unwrap().unwrap();
+    let passed =
+        response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+    assert!(passed.eq(head.iter().copied()), "{head:?}");
+    assert_eq!(drain(response.into_body()).data, body.as_bytes());
+    let scrape = Scrape::of(&meter);
+    scrape.assert_identities();
+    scrape
 }

@@ -6,7 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use infermeter::{outcome::TokenSource, wire::Wire};
+use infermeter::{
+    outcome::{TokenSource, Unread},
+    wire::Wire,
+};
 use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::tgi();
@@ -167,6 +170,18 @@ fn the_head_tells_the_counts_and_the_wait() {
     head(Answer::whole(&WIRE, "no JSON"))
         .read()
         .assert([Some(7), None, Some(20), None], TokenSource::Header);
+    // Nor does it take a body that can be read.
+    let packed = head(Answer::whole(&WIRE, "packed")).header("content-encoding", "gzip");
+    for (answer, unread) in [
+        (packed, Unread::Compressed),
+        (head(Answer::whole(&WIRE, vec![b' '; 9 * 1024 * 1024])), Unread::TooLong),
+    ] {
+        let told = answer.in_pieces(&[answer.body()]);
+        told.assert([Some(7), None, Some(20), None], TokenSource::Header);
+        told.assert_end("success/other");
+        assert_eq!(told.summary.queue_time, Some(Duration::from_millis(1250)));
+        assert_eq!(told.summary.unread, Some(unread));
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub(super) enum Reader {
     Events(Events, Box<dyn WireFormat>),
     Lines(Lines, Box<dyn WireFormat>),
     Whole(Whole, Box<dyn WireFormat>),
-    Unread(Unread),
+    /// The body passes; a format that is kept knows the head.
+    Unread(Unread, Option<Box<dyn WireFormat>>),
 }
 
 #[derive(Default)]
@@ -40,23 +41,16 @@ pub(super) struct Events {
 impl Reader {
     pub(super) fn new(wire: &Wire, head: &Head, headers: Option<&HeaderMap>) -> Self {
         let format = match head.content {
-            Content::Compressed => return Self::Unread(Unread::Compressed),
             Content::Grpc { .. } | Content::Other => None,
-            Content::Unsaid | Content::Events | Content::Lines | Content::Json => wire.format(),
+            _ => begin(wire, headers),
         };
-        let Some(mut format) = format else {
-            return Self::Unread(Unread::UnknownFormat);
-        };
-        let read = AssertUnwindSafe(|| headers.map(|headers| format.head(headers)));
-        // A panic of a format costs the reading of this body, never the body.
-        if catch_unwind(read).is_err() {
-            return Self::Unread(Unread::UnknownFormat);
-        }
-        match head.content {
-            Content::Events => Self::Events(Events::default(), format),
-            Content::Lines => Self::Lines(Lines::default(), format),
-            Content::Json => Self::Whole(Whole::default(), format),
-            _ => Self::Undecided(format),
+        match (head.content, format) {
+            (Content::Compressed, format) => Self::Unread(Unread::Compressed, format),
+            (_, None) => Self::Unread(Unread::UnknownFormat, None),
+            (Content::Events, Some(format)) => Self::Events(Events::default(), format),
+            (Content::Lines, Some(format)) => Self::Lines(Lines::default(), format),
+            (Content::Json, Some(format)) => Self::Whole(Whole::default(), format),
+            (_, Some(format)) => Self::Undecided(format),
         }
     }
 
@@ -67,7 +61,7 @@ impl Reader {
             Self::Lines(lines, format) => lines.read(bytes, |event| give(event, format, tokens)),
             Self::Whole(whole, _) => whole.read(bytes),
             Self::Undecided(_) => self.decide(bytes, tokens),
-            Self::Unread(_) => {}
+            Self::Unread(..) => {}
         }
     }
 
@@ -78,26 +72,36 @@ impl Reader {
             Self::Lines(lines, format) => lines.end(|event| give(event, format, tokens)),
             Self::Whole(whole, format) => match whole.bytes() {
                 Some(bytes) => format.whole(bytes),
-                None => *self = Self::Unread(Unread::TooLong),
+                None => self.pass(Unread::TooLong),
             },
-            Self::Undecided(_) | Self::Unread(_) => {}
+            Self::Undecided(_) | Self::Unread(..) => {}
         }
     }
 
+    /// Who tells what the answer was; of a body that is not read, by its head alone.
     pub(super) fn format(&self) -> Option<&dyn WireFormat> {
         match self {
             Self::Undecided(format)
             | Self::Events(_, format)
             | Self::Lines(_, format)
-            | Self::Whole(_, format) => Some(format.as_ref()),
-            Self::Unread(_) => None,
+            | Self::Whole(_, format)
+            | Self::Unread(_, Some(format)) => Some(format.as_ref()),
+            Self::Unread(_, None) => None,
+        }
+    }
+
+    /// Leaves a whole answer unread.
+    fn pass(&mut self, reason: Unread) {
+        if let Self::Whole(_, format) = std::mem::replace(self, Self::Unread(reason, None)) {
+            *self = Self::Unread(reason, Some(format));
         }
     }
 
     fn decide(&mut self, bytes: &[u8], tokens: &mut Tokens<'_>) {
         let bytes = bytes.trim_ascii_start();
         let Some(first) = bytes.first() else { return };
-        let Self::Undecided(format) = std::mem::replace(self, Self::Unread(Unread::UnknownFormat))
+        let Self::Undecided(format) =
+            std::mem::replace(self, Self::Unread(Unread::UnknownFormat, None))
         else {
             return;
         };
@@ -136,6 +140,16 @@ impl Events {
             bytes = rest;
         }
     }
+}
+
+/// A fresh format that knows the head.
+///
+/// A panic of a format costs the reading of this answer, never the body.
+#[inline]
+fn begin(wire: &Wire, headers: Option<&HeaderMap>) -> Option<Box<dyn WireFormat>> {
+    let mut format = wire.format()?;
+    catch_unwind(AssertUnwindSafe(|| headers.map(|headers| format.head(headers)))).ok()?;
+    Some(format)
 }
 
 fn give(event: Event<'_>, format: &mut Box<dyn WireFormat>, tokens: &mut Tokens<'_>) {

@@ -60,8 +60,11 @@ impl Watch {
         self.is_blind = true;
     }
 
-    /// What is known so far.
+    /// What is known so far; nothing of a body that is not read.
     pub(super) fn so_far(&self) -> Usage {
+        if matches!(self.reader, Reader::Unread(..)) {
+            return Usage::default();
+        }
         self.ask(|format| format.so_far()).unwrap_or_default().believable()
     }
 
@@ -102,8 +105,8 @@ impl Watch {
         let unread = match self.reader {
             _ if self.is_blind => Some(Unread::UnknownFormat),
             // Nothing was there to be read.
-            Reader::Unread(Unread::UnknownFormat) if self.bytes == 0 => None,
-            Reader::Unread(reason) => Some(reason),
+            Reader::Unread(..) if self.bytes == 0 => None,
+            Reader::Unread(reason, _) => Some(reason),
             _ => None,
         };
         let (status, end) = (self.head.status, self.grpc_end(end));
@@ -156,7 +159,7 @@ impl Watch {
             Reader::Events(..) | Reader::Lines(..) => {
                 facts.done || self.ask(|f| !f.has_end_marker()).unwrap_or(true)
             }
-            Reader::Unread(_) if self.is_grpc() => {
+            Reader::Unread(..) if self.is_grpc() => {
                 matches!(end, BodyEnd::Trailers { grpc: Some(_) })
             }
             _ => !is_short,
@@ -177,12 +180,12 @@ impl Watch {
         read: impl FnOnce(&mut Reader, &mut Tokens<'_>),
     ) {
         let Self { reader, timing, .. } = self;
-        if self.is_blind || matches!(reader, Reader::Unread(_)) {
+        if self.is_blind || matches!(reader, Reader::Unread(..)) {
             return;
         }
         let mut tokens = Tokens { timing, observer, now };
         if catch_unwind(AssertUnwindSafe(|| read(reader, &mut tokens))).is_err() {
-            self.reader = Reader::Unread(Unread::UnknownFormat);
+            self.reader = Reader::Unread(Unread::UnknownFormat, None);
         }
     }
 }
