@@ -61,10 +61,10 @@ impl Parts {
         self.parts.len() > 1
     }
 
-    /// The prompt of the first part only: whether others are added to it shows at the end.
+    /// The longest prompt only: whether others are added to it shows at the end.
     pub(super) fn so_far(&self) -> Usage {
         Usage {
-            prompt: self.parts.first().and_then(|(_, counts)| counts.prompt),
+            prompt: self.parts.iter().filter_map(|(_, counts)| counts.prompt).max(),
             completion: Some(self.all().fold(0, |sum, (_, c)| c.live().saturating_add(sum))),
             ..Usage::default()
         }
@@ -145,5 +145,22 @@ impl Sum {
             (facts.queue_time, facts.prefill_time) = (None, None);
         }
         facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prompt_so_far_does_not_fall() {
+        let mut parts = Parts::default();
+        parts.part(0).prompt = Some(6);
+        parts.part(1).prompt = Some(6);
+        assert_eq!(parts.so_far().prompt, Some(6));
+        // The first one ends last, and another has told of their prompt.
+        parts.part(0).prompt = Some(0);
+        assert_eq!(parts.so_far().prompt, Some(6));
+        assert_eq!(parts.facts().usage.prompt, Some(6));
     }
 }
