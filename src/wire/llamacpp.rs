@@ -117,7 +117,7 @@ impl WireFormat for LlamaCpp {
 
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
-        for_each_object(body, |answer: Answer<'_>| {
+        self.done = for_each_object(body, |answer: Answer<'_>| {
             self.error = self.error.or_else(|| error::kind(answer.error, None));
             if !answer.is_nothing() {
                 let mut counts = Counts::default();
@@ -128,7 +128,6 @@ impl WireFormat for LlamaCpp {
             }
         });
         self.whole = Some(sum.facts());
-        self.done = true;
     }
 
     fn so_far(&self) -> Usage {

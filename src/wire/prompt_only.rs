@@ -58,8 +58,7 @@ impl WireFormat for PromptOnly {
     }
 
     fn whole(&mut self, body: &[u8]) {
-        self.answer(body);
-        self.counts.done = true;
+        self.counts.done = self.answer(body).is_some();
     }
 
     fn so_far(&self) -> Usage {
@@ -78,11 +77,12 @@ impl WireFormat for PromptOnly {
 // === impl PromptOnly ===
 
 impl PromptOnly {
-    fn answer(&mut self, bytes: &[u8]) {
-        let Some(answer) = parse::<Answer<'_>>(bytes) else { return };
+    /// `None` for what is no object.
+    fn answer(&mut self, bytes: &[u8]) -> Option<()> {
+        let answer: Answer<'_> = parse(bytes)?;
         let Self { counts } = self;
         counts.error = counts.error.or_else(|| error::kind(answer.error, None));
-        let Some(usage) = object::<RawUsage<'_>>(answer.usage) else { return };
+        let Some(usage) = object::<RawUsage<'_>>(answer.usage) else { return Some(()) };
         let (prompt, total) = (number(usage.prompt_tokens), number(usage.total_tokens));
         counts.prompt = prompt.or(total).or(counts.prompt);
         let cached = object::<Details<'_>>(usage.prompt_tokens_details)
@@ -91,5 +91,6 @@ impl PromptOnly {
         let nothing = prompt.zip(total).filter(|(prompt, total)| prompt == total).map(|_| 0);
         let generated = number(usage.completion_tokens).or(nothing);
         counts.generated(generated, TokenSource::Usage);
+        Some(())
     }
 }

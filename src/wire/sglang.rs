@@ -99,7 +99,7 @@ impl WireFormat for SgLang {
 
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
-        for_each_object(body, |answer: Answer<'_>| {
+        self.done = for_each_object(body, |answer: Answer<'_>| {
             self.error = self.error.or_else(|| error::kind(answer.error, None));
             if let Some(meta) = object::<Meta<'_>>(answer.meta_info) {
                 let mut counts = Counts::default();
@@ -110,7 +110,6 @@ impl WireFormat for SgLang {
             }
         });
         self.whole = Some(sum.facts());
-        self.done = true;
     }
 
     fn so_far(&self) -> Usage {

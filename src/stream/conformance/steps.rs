@@ -218,6 +218,14 @@ fn cut(case: &Case<'_>) {
         let succeeds = matches!(run.told.outcome, Outcome::Success(_));
         case.holds(may_succeed || !succeeds, &format!("{what}: a success"), &run);
     }
+    if case.kind() == Kind::Whole && !case.body().is_empty() {
+        let mut sample = case.sample.clone();
+        sample.headers.insert(header::CONTENT_LENGTH, case.body().len().into());
+        let half = case.body().slice(..case.body().len() / 2);
+        let run = Run::of(case.wire, &sample, [half], Ending::Eof);
+        let is_failure = matches!(run.told.outcome, Outcome::Failure(_));
+        case.holds(is_failure || !case.sample.status.is_success(), "half of its length", &run);
+    }
 }
 
 fn dropped(case: &Case<'_>) {
