@@ -5,10 +5,9 @@ use serde::Deserialize;
 
 use super::{
     Event, Facts, Progress, Usage, Varying, WireFormat,
-    json::{Raw, object, parse},
+    json::{Raw, first, parse},
     llamacpp::LlamaCpp,
     openai::OpenAi,
-    tgi::first,
 };
 
 /// Reads them.
@@ -47,11 +46,12 @@ impl WireFormat for Completions {
     }
 
     fn again(&mut self, choice: usize) {
+        // NB: events of llama.cpp's own never come again: each has its count.
         self.openai.again(choice);
     }
 
     fn whole(&mut self, body: &[u8]) {
-        self.know(first(body).and_then(|raw| object(Some(raw))));
+        self.know(first(body));
         match &mut self.llamacpp {
             Some(llamacpp) => llamacpp.whole(body),
             None => self.openai.whole(body),

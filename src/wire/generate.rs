@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::{
     Event, Facts, Progress, Usage, Varying, WireFormat,
-    json::{Raw, object, parse},
+    json::{Raw, first, parse},
     sglang::SgLang,
-    tgi::{self, Tgi},
+    tgi::Tgi,
 };
 
 /// Reads them.
@@ -70,7 +70,7 @@ impl WireFormat for Generate {
     }
 
     fn whole(&mut self, body: &[u8]) {
-        let marks = || object::<Marks<'_>>(Some(tgi::first(body)?))?.engine();
+        let marks = || first::<Marks<'_>>(body)?.engine();
         self.engine = self.engine.or_else(marks);
         match self.engine {
             Some(Engine::Tgi) => self.tgi.whole(body),

@@ -115,3 +115,12 @@ pub(super) fn for_each_object<'a, T: Deserialize<'a>>(
         }
     })
 }
+
+/// The object that a body is, or the first one of the list that it is.
+pub(super) fn first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let mut first = None;
+    for_each_object(bytes, |object| {
+        first.get_or_insert(object);
+    });
+    first
+}

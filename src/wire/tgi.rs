@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::{
     ErrorKind, Event, Facts, Finish, Longest, MOST_TOKENS, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{Raw, for_each, is_filled, length, number, object, parse, word},
+    json::{Raw, for_each, for_each_object, is_filled, length, number, object, parse, word},
 };
 use crate::outcome::{FinishReason, TokenSource};
 
@@ -81,7 +81,13 @@ impl WireFormat for Tgi {
     }
 
     fn whole(&mut self, body: &[u8]) {
-        let Some(frame) = only(body).and_then(|raw| object::<Frame<'_>>(Some(raw))) else { return };
+        // One object, or a list of one, as `/` answers.
+        let (mut first, mut frames) = (None, 0);
+        for_each_object(body, |frame: Frame<'_>| {
+            first.get_or_insert(frame);
+            frames += 1;
+        });
+        let (Some(frame), 1) = (first, frames) else { return };
         self.read(&frame);
         self.counts.done = true;
     }
@@ -140,31 +146,6 @@ impl Tgi {
         counts.generated(sum, TokenSource::Usage);
         self.longest = has_others.then_some(longest);
     }
-}
-
-/// A body that is one object, or a list of one, as `/` answers.
-fn only(body: &[u8]) -> Option<&RawValue> {
-    let (first, more) = members(body)?;
-    first.filter(|_| !more)
-}
-
-/// A body that is one object, or the first of a list.
-pub(super) fn first(body: &[u8]) -> Option<&RawValue> {
-    members(body)?.0
-}
-
-/// The first object of a body, and whether there are more.
-fn members(body: &[u8]) -> Option<(Option<&RawValue>, bool)> {
-    let body: &RawValue = serde_json::from_slice(body).ok()?;
-    if !body.get().starts_with('[') {
-        return Some((Some(body), false));
-    }
-    let (mut first, mut members) = (None, 0_usize);
-    for_each(Some(body), |member: &RawValue| {
-        members += 1;
-        first = first.or(Some(member));
-    });
-    Some((first, members > 1))
 }
 
 /// A whole number in the head. What no request can have was not told.

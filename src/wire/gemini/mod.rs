@@ -13,7 +13,7 @@ use super::{
     ErrorKind, Event, Facts, Finish, Longest, Progress, Usage, Varying, WireFormat,
     counts::Counts,
     error,
-    json::{for_each, is_filled, number, object, parse},
+    json::{for_each, for_each_object, is_filled, number, object, parse},
 };
 use crate::outcome::{FinishReason, TokenSource};
 
@@ -96,24 +96,9 @@ impl WireFormat for Gemini {
 
     fn whole(&mut self, body: &[u8]) {
         // Without `alt=sse` a stream is a list.
-        let list = std::str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('['));
-        match list.map(serde_json::from_str::<&RawValue>) {
-            Some(Ok(list)) => {
-                for_each(Some(list), |answer: &RawValue| {
-                    if let Some(answer) = object(Some(answer)) {
-                        self.answer(&answer, TokenSource::Usage);
-                    }
-                });
-            }
-            Some(Err(_)) => return,
-            None => match parse(body) {
-                Some(answer) => {
-                    self.answer(&answer, TokenSource::Usage);
-                }
-                None => return,
-            },
-        }
-        self.counts.done = true;
+        self.counts.done = for_each_object(body, |answer: Answer<'_>| {
+            self.answer(&answer, TokenSource::Usage);
+        });
     }
 
     fn so_far(&self) -> Usage {
