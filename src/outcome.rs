@@ -104,7 +104,7 @@ pub enum TokenSource {
 pub enum Unread {
     /// It has a `content-encoding`.
     Compressed,
-    /// A whole answer over the limit.
+    /// A whole answer over the limit, or a stream in which an event was, and no end was read.
     TooLong,
     /// No known format speaks its content type.
     UnknownFormat,

@@ -4,7 +4,10 @@
 
 mod support;
 
-use infermeter::{outcome::TokenSource, wire::Wire};
+use infermeter::{
+    outcome::{TokenSource, Unread},
+    wire::Wire,
+};
 use support::{
     answers::{Answer, Told, assert_folder},
     recording::Recording,
@@ -207,6 +210,24 @@ fn a_client_that_leaves_after_the_last_event_has_all() {
     Answer::events(&WIRE, &[CREATED, A, END]).left().assert_end("success/stop");
     Answer::events(&WIRE, &[CREATED, A]).left().assert_end("aborted/decode");
     Answer::events(&WIRE, &[CREATED]).left().assert_end("aborted/prefill");
+}
+
+#[test]
+fn a_last_event_that_is_too_long_to_be_read_is_no_lack_of_one() {
+    // As one with a picture is.
+    let picture = format!(r#""output":"{}","#, "a".repeat(1024 * 1024));
+    let end = END.replace(r#""error":null,"#, &picture);
+    let too_long = Answer::events(&WIRE, &[A, &end]);
+    let told = too_long.in_pieces(&[too_long.body()]);
+    told.assert([None, None, Some(1), None], TokenSource::Counted);
+    told.assert_end("success/other");
+    assert_eq!(told.summary.unread, Some(Unread::TooLong));
+    too_long.left_at(too_long.body().len()).assert_end("aborted/decode");
+    // One before it that was skipped takes nothing away.
+    let told = Answer::events(&WIRE, &[A, &end, END]).read();
+    told.assert([Some(24), None, Some(9), None], TokenSource::Usage);
+    told.assert_end("success/stop");
+    assert_eq!(told.summary.unread, None);
 }
 
 #[test]

@@ -1,52 +1,33 @@
 //! Lines of JSON (NDJSON), found in bytes that may be cut anywhere.
 
-use super::sse::MAX_EVENT;
+use super::partial::Partial;
 use crate::wire::Event;
 
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
-    /// The line at hand is too long: it is skipped, and the next one is read again.
-    skipping: bool,
+    partial: Partial,
 }
 
 // === impl Lines ===
 
 impl Lines {
-    /// Gives every line that ends in `bytes`. One that lies whole in them is not copied.
+    /// Gives every line that ends in `bytes`.
     pub(super) fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
-            self.complete(&bytes[..end], &mut each);
+            self.partial.complete(&bytes[..end], |line| dispatch(line, &mut each));
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes);
+        self.partial.keep(bytes);
     }
 
     /// The body has ended properly: a line without its end counts.
     pub(super) fn end(&mut self, mut each: impl FnMut(Event<'_>)) {
-        self.complete(&[], &mut each);
+        self.partial.complete(&[], |line| dispatch(line, &mut each));
     }
 
-    fn complete(&mut self, bytes: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        if self.partial.is_empty() && !self.skipping && bytes.len() <= MAX_EVENT {
-            return dispatch(bytes, each);
-        }
-        self.keep(bytes);
-        if !self.skipping {
-            dispatch(&self.partial, each);
-        }
-        self.skipping = false;
-        self.partial.clear();
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.skipping || self.partial.len() + bytes.len() > MAX_EVENT {
-            self.skipping = true;
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
+    /// Whether a line was too long to be read.
+    pub(super) fn has_skipped(&self) -> bool {
+        self.partial.has_skipped()
     }
 }
 
@@ -60,6 +41,7 @@ fn dispatch(line: &[u8], each: &mut impl FnMut(Event<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::partial::MAX_EVENT;
 
     fn read(cuts: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut all) = (Lines::default(), Vec::new());

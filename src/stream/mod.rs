@@ -1,9 +1,9 @@
 //! Watches a response body go by, and says what it was.
 //!
 //! [`ObservedBody`] passes every frame on untouched and reads its bytes on the way: server-sent
-//! events, lines of JSON, or one whole JSON answer, cut wherever the network cut them. When the body ends, in
-//! whatever way ([`BodyEnd`] names them all), it gives one [`Summary`]: outcome, token counts and
-//! where they came from, the moments of the first and the last token.
+//! events, lines of JSON, or one whole JSON answer, cut wherever the network cut them. When the
+//! body ends, in whatever way ([`BodyEnd`] names them all), it gives one [`Summary`]: outcome,
+//! token counts and where they came from, the moments of the first and the last token.
 //!
 //! It needs no layer and no metrics:
 //!
@@ -33,6 +33,7 @@ mod body;
 pub mod conformance;
 mod head;
 mod lines;
+mod partial;
 mod reader;
 mod sse;
 mod summary;

@@ -90,6 +90,15 @@ impl Reader {
         }
     }
 
+    /// Whether an event was too long to be read.
+    pub(super) fn has_skipped(&self) -> bool {
+        match self {
+            Self::Events(events, _) => events.sse.has_skipped(),
+            Self::Lines(lines, _) => lines.has_skipped(),
+            Self::Undecided(_) | Self::Whole(..) | Self::Unread(..) => false,
+        }
+    }
+
     /// Leaves a whole answer unread.
     fn pass(&mut self, reason: Unread) {
         if let Self::Whole(_, format) = std::mem::replace(self, Self::Unread(reason, None)) {

@@ -5,23 +5,18 @@
 //!
 //! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
+use super::partial::Partial;
 use crate::wire::Event;
-
-/// The longest event that is read; a longer one is skipped and the next one is read again.
-pub(crate) const MAX_EVENT: usize = 1024 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Debug)]
 pub(super) struct Sse {
-    /// The beginning of an event whose end has not come yet.
-    partial: Vec<u8>,
+    partial: Partial,
     /// The line that goes on in the next bytes is empty so far.
     line_is_empty: bool,
     /// The last byte was a CR: an LF that follows belongs to it.
     after_cr: bool,
-    /// The event at hand is too long.
-    skipping: bool,
     /// Where the data lines of one event are joined.
     joined: Vec<u8>,
 }
@@ -31,10 +26,9 @@ pub(super) struct Sse {
 impl Default for Sse {
     fn default() -> Self {
         Self {
-            partial: Vec::new(),
+            partial: Partial::default(),
             line_is_empty: true,
             after_cr: false,
-            skipping: false,
             joined: Vec::new(),
         }
     }
@@ -54,7 +48,7 @@ impl Sse {
         let Some(first) = bytes.first() else { return bytes };
         if std::mem::take(&mut self.after_cr) && *first == b'\n' {
             (line, at) = (1, 1);
-            if self.partial.is_empty() && !self.skipping {
+            if self.partial.is_empty() {
                 event = 1;
             }
         }
@@ -77,13 +71,13 @@ impl Sse {
             line = at;
         }
         self.line_is_empty = line == bytes.len() && (line > 0 || self.line_is_empty);
-        self.keep(&bytes[event..]);
+        self.partial.keep(&bytes[event..]);
         &[]
     }
 
     /// Whether the next byte begins an event.
     pub(super) fn is_between_events(&self) -> bool {
-        self.partial.is_empty() && !self.skipping && !self.after_cr
+        self.partial.is_empty() && !self.after_cr
     }
 
     /// The body has ended properly: an event without its empty line counts.
@@ -91,26 +85,14 @@ impl Sse {
         self.complete(&[], &mut each);
     }
 
-    /// An event ends with `bytes`.
-    fn complete(&mut self, bytes: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        if self.partial.is_empty() && !self.skipping && bytes.len() <= MAX_EVENT {
-            return dispatch(bytes, &mut self.joined, each);
-        }
-        self.keep(bytes);
-        if !self.skipping {
-            dispatch(&self.partial, &mut self.joined, each);
-        }
-        self.skipping = false;
-        self.partial.clear();
+    /// Whether an event was too long to be read.
+    pub(super) fn has_skipped(&self) -> bool {
+        self.partial.has_skipped()
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.skipping || self.partial.len() + bytes.len() > MAX_EVENT {
-            self.skipping = true;
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
+    fn complete(&mut self, bytes: &[u8], each: &mut impl FnMut(Event<'_>)) {
+        let Self { partial, joined, .. } = self;
+        partial.complete(bytes, |event| dispatch(event, joined, each));
     }
 }
 
@@ -174,6 +156,7 @@ impl<'a> Iterator for Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::partial::MAX_EVENT;
 
     fn read_all(sse: &mut Sse, mut bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
         while !bytes.is_empty() {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::sse::MAX_EVENT;
+use super::partial::MAX_EVENT;
 
 /// Shapes kept: choices take turns, and reasoning turns into an answer.
 const MAX_TEMPLATES: usize = 4;

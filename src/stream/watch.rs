@@ -107,6 +107,8 @@ impl Watch {
             // Nothing was there to be read.
             Reader::Unread(..) if self.bytes == 0 => None,
             Reader::Unread(reason, _) => Some(reason),
+            // What was skipped may have been its end.
+            _ if self.reader.has_skipped() && !facts.done => Some(Unread::TooLong),
             _ => None,
         };
         let (status, end) = (self.head.status, self.grpc_end(end));
@@ -157,7 +159,9 @@ impl Watch {
         }
         match &self.reader {
             Reader::Events(..) | Reader::Lines(..) => {
-                facts.done || self.ask(|f| !f.has_end_marker()).unwrap_or(true)
+                facts.done
+                    || self.reader.has_skipped()
+                    || self.ask(|f| !f.has_end_marker()).unwrap_or(true)
             }
             Reader::Unread(..) if self.is_grpc() => {
                 matches!(end, BodyEnd::Trailers { grpc: Some(_) })

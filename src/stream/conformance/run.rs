@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Sample;
 use crate::{
     outcome::{Outcome, Unread},
-    stream::{BodyEnd, ObservedBody, Observer, Summary, sse::MAX_EVENT, whole::MAX_WHOLE},
+    stream::{BodyEnd, ObservedBody, Observer, Summary, partial::MAX_EVENT, whole::MAX_WHOLE},
     wire::{Event, Facts, Progress, Usage, Varying, Wire, WireFormat},
 };
 
