@@ -221,7 +221,8 @@ impl Wire {
         Self(Kind::BuiltIn("gemini", || Box::new(gemini::Gemini::default())))
     }
 
-    /// `/generate` and `/generate_stream`, which TGI and SGLang (and LMDeploy after it) share: the first answer tells which of them it is.
+    /// `/generate` and `/generate_stream`, which TGI and SGLang (and LMDeploy after it) share: the
+    /// first answer tells which of them it is.
     pub const fn generate() -> Self {
         Self(Kind::BuiltIn("generate", || Box::new(generate::Generate::default())))
     }
@@ -236,7 +237,8 @@ impl Wire {
         Self(Kind::BuiltIn("ollama", || Box::new(ollama::Ollama::default())))
     }
 
-    /// Answers that generate nothing and tell prompt tokens only: embeddings, rerank, score, classify, pooling.
+    /// Answers that generate nothing and tell prompt tokens only: embeddings, rerank, score,
+    /// classify, pooling.
     pub const fn prompt_only() -> Self {
         Self(Kind::BuiltIn("prompt_only", || Box::new(prompt_only::PromptOnly::default())))
     }
@@ -282,6 +284,16 @@ impl Wire {
     }
 }
 
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::BuiltIn(name, _) => write!(f, "Wire::{name}()"),
+            Kind::Opaque => f.write_str("Wire::opaque()"),
+            Kind::Custom(_) => f.write_str("Wire::custom(..)"),
+        }
+    }
+}
+
 // === impl Usage ===
 
 impl Usage {
@@ -294,16 +306,6 @@ impl Usage {
             cached: believable(cached),
             completion: believable(completion),
             reasoning: believable(reasoning),
-        }
-    }
-}
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::BuiltIn(name, _) => write!(f, "Wire::{name}()"),
-            Kind::Opaque => f.write_str("Wire::opaque()"),
-            Kind::Custom(_) => f.write_str("Wire::custom(..)"),
         }
     }
 }
