@@ -17,20 +17,13 @@ pub(super) struct Sse {
     line_is_empty: bool,
     /// The last byte was a CR: an LF that follows belongs to it.
     after_cr: bool,
-    /// Where the data lines of one event are joined.
-    joined: Vec<u8>,
 }
 
 // === impl Sse ===
 
 impl Default for Sse {
     fn default() -> Self {
-        Self {
-            partial: Partial::default(),
-            line_is_empty: true,
-            after_cr: false,
-            joined: Vec::new(),
-        }
+        Self { partial: Partial::default(), line_is_empty: true, after_cr: false }
     }
 }
 
@@ -91,15 +84,15 @@ impl Sse {
     }
 
     fn complete(&mut self, bytes: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        let Self { partial, joined, .. } = self;
-        partial.complete(bytes, |event| dispatch(event, joined, each));
+        self.partial.complete(bytes, |event| dispatch(event, each));
     }
 }
 
 /// Reads the lines of one event.
-fn dispatch(block: &[u8], joined: &mut Vec<u8>, each: &mut impl FnMut(Event<'_>)) {
+fn dispatch(block: &[u8], each: &mut impl FnMut(Event<'_>)) {
     let block = block.strip_prefix(BOM).unwrap_or(block);
     let (mut name, mut data, mut lines): (&[u8], &[u8], usize) = (b"", b"", 0);
+    let mut joined = Vec::new();
     for line in Lines(block) {
         let colon = memchr::memchr(b':', &line[..line.len().min(16)]);
         let (field, value) = match colon {
@@ -110,7 +103,6 @@ fn dispatch(block: &[u8], joined: &mut Vec<u8>, each: &mut impl FnMut(Event<'_>)
         match field {
             b"data" => {
                 if lines == 1 {
-                    joined.clear();
                     joined.extend_from_slice(data);
                 }
                 if lines > 0 {
@@ -129,7 +121,7 @@ fn dispatch(block: &[u8], joined: &mut Vec<u8>, each: &mut impl FnMut(Event<'_>)
     match lines {
         0 => {}
         1 => each(Event { name, data }),
-        _ => each(Event { name, data: joined }),
+        _ => each(Event { name, data: &joined }),
     }
 }
 
