@@ -1,6 +1,7 @@
 //! What engines answer, and what is left of it.
 
 mod bodies;
+mod recordings;
 mod splicing;
 mod streams;
 
