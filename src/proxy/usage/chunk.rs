@@ -2,6 +2,7 @@
 
 use std::{fmt, ops::Range};
 
+use memchr::memmem::Finder;
 use serde::{
     Deserialize, Deserializer as _,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -12,6 +13,13 @@ use super::place;
 
 /// Members that every event has, and those that only come with usage.
 const OWN: [&str; 7] = ["id", "object", "created", "model", "choices", "usage", "metrics"];
+
+/// Tells by its bytes what an event may be: most are not parsed.
+#[derive(Debug)]
+pub(super) struct Prefilter {
+    usage: Finder<'static>,
+    finish_reason: Finder<'static>,
+}
 
 /// A part of an answer. All places are places in the event.
 #[derive(Debug)]
@@ -58,11 +66,34 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
+// === impl Prefilter ===
+
+impl Default for Prefilter {
+    fn default() -> Self {
+        Self { usage: Finder::new("\"usage\""), finish_reason: Finder::new("\"finish_reason\"") }
+    }
+}
+
+impl Prefilter {
+    pub(super) fn has_usage(&self, event: &[u8]) -> bool {
+        self.usage.find(event).is_some()
+    }
+
+    /// Whether a `finish_reason` may be more than null.
+    pub(super) fn may_finish(&self, event: &[u8]) -> bool {
+        let name = &self.finish_reason;
+        name.find_iter(event).any(|at| {
+            let value = event[at + name.needle().len()..].trim_ascii_start();
+            value.strip_prefix(b":").is_some_and(|v| v.trim_ascii_start().starts_with(b"\""))
+        })
+    }
+}
+
 // === impl Chunk ===
 
 impl Chunk {
     /// `None` for what is nothing that is taken out, held or changed.
-    pub(super) fn read(event: &[u8]) -> Option<Self> {
+    pub(super) fn read(event: &[u8], may_finish: bool) -> Option<Self> {
         let json = data(event)?;
         let text = std::str::from_utf8(&event[json.clone()]).ok()?;
         let Parts { choices, usage, error: None } = object(text)? else { return None };
@@ -76,7 +107,7 @@ impl Chunk {
                     Some(usage) => Some(moved(member(text, usage)?, json.start)),
                     None => None,
                 },
-                finishes: finishes(text)?,
+                finishes: may_finish && finishes(text)?,
             },
         };
         Some(Self { kind, json })
@@ -173,25 +204,12 @@ fn finishes(text: &str) -> Option<bool> {
         choices: Vec<Choice<'a>>,
     }
 
-    if !may_finish(text.as_bytes()) {
-        return Some(false);
-    }
     let Choices { choices } = object(text)?;
     // NB: TGI's is empty until the end.
     let ends = |choice: &Choice<'_>| {
         choice.finish_reason.is_some_and(|reason| !matches!(reason.get(), "null" | "\"\""))
     };
     Some(choices.iter().any(ends))
-}
-
-/// Whether a `finish_reason` may be more than null.
-pub(super) fn may_finish(event: &[u8]) -> bool {
-    const NAME: &[u8] = b"\"finish_reason\"";
-
-    memchr::memmem::find_iter(event, NAME).any(|at| {
-        let value = event[at + NAME.len()..].trim_ascii_start();
-        value.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().starts_with(b"\""))
-    })
 }
 
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 
 use super::{
     Hide,
-    chunk::{Chunk, Kind, may_finish},
+    chunk::{Chunk, Kind, Prefilter},
     ends::Ends,
     held::{Held, TakenOut},
 };
@@ -23,7 +22,7 @@ const MAX_EVENT: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Strip {
     hide: Hide,
-    usage: Finder<'static>,
+    prefilter: Prefilter,
     ends: Ends,
     /// The beginning of an event whose end has not come yet.
     partial: Vec<u8>,
@@ -39,7 +38,7 @@ impl Strip {
     pub(super) fn new(hide: Hide) -> Self {
         Self {
             hide,
-            usage: Finder::new("\"usage\""),
+            prefilter: Prefilter::default(),
             ends: Ends::default(),
             partial: Vec::new(),
             passing: false,
@@ -100,17 +99,16 @@ impl Strip {
 
     /// `None` for an event that passes as it is: most do, and are not parsed.
     fn chunk(&self, event: &[u8]) -> Option<Chunk> {
-        let has_usage = self.usage.find(event).is_some();
-        let is_looked_at = has_usage || (self.hide.event && may_finish(event));
+        let Self { hide, prefilter, .. } = self;
+        let may_finish = hide.event && prefilter.may_finish(event);
+        let is_looked_at = may_finish || prefilter.has_usage(event);
         if !is_looked_at || event.len() > MAX_EVENT {
             return None;
         }
-        let chunk = Chunk::read(event)?;
+        let chunk = Chunk::read(event, may_finish)?;
         let changes = match &chunk.kind {
-            Kind::Usage => self.hide.event,
-            Kind::Choices { usage, finishes } => {
-                (self.hide.members && usage.is_some()) || (self.hide.event && *finishes)
-            }
+            Kind::Usage => hide.event,
+            Kind::Choices { usage, finishes } => (hide.members && usage.is_some()) || *finishes,
         };
         changes.then_some(chunk)
     }
@@ -128,12 +126,11 @@ impl Strip {
             Kind::Choices { usage, finishes } => {
                 let (cut, finishes) = (usage.take().filter(|_| self.hide.members), *finishes);
                 let waits: usize = self.held.iter().map(Held::len).sum();
-                let is_held = self.hide.event && finishes;
-                if !is_held || waits + event.len() > MAX_EVENT {
+                if !finishes || waits + event.len() > MAX_EVENT {
                     self.release(out);
                 }
                 self.held.push(Held::new(event, chunk, cut));
-                if !is_held {
+                if !finishes {
                     self.release(out);
                 }
             }
