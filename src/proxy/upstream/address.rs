@@ -34,10 +34,11 @@ impl Address {
         if authority.as_str().contains('@') {
             return Err(wrong("user names and passwords are not sent on"));
         }
-        if authority.host().is_empty() || authority.as_str().ends_with(':') {
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        if authority.host().is_empty() || port == ":" {
             return Err(wrong("the host or the port is missing"));
         }
-        if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+        if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
             return Err(wrong("the port is not one from 1 to 65535"));
         }
         let target = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -52,10 +53,8 @@ impl Address {
     pub(in crate::proxy) fn uri(&self, target: &Uri) -> Option<Uri> {
         let path_and_query = match target.path_and_query() {
             Some(target) if target.as_str().starts_with('/') => target.clone(),
-            // A query right after the host.
-            Some(target) if target.as_str().starts_with('?') => {
-                format!("/{target}").parse().ok()?
-            }
+            // A query right after the host: written out, it has a path.
+            Some(target) if target.as_str().starts_with('?') => target.to_string().parse().ok()?,
             _ => return None,
         };
         let path_and_query = if self.base.is_empty() {
