@@ -29,6 +29,14 @@ fn read(body: impl Into<Vec<u8>>) -> Told {
 }
 
 #[test]
+fn zeros_at_the_start_are_no_prompt_yet() {
+    let zeros = START.replace("24", "0");
+    stream(&[&zeros, A]).assert([None, None, Some(1), None], TokenSource::Counted);
+    let end = END.replace("\"output_tokens\"", "\"input_tokens\":24,\"output_tokens\"");
+    stream(&[&zeros, A, &end, STOP]).assert([Some(24), None, Some(9), None], TokenSource::Usage);
+}
+
+#[test]
 fn recordings() {
     assert_folder("anthropic", &WIRE);
 }

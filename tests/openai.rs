@@ -240,6 +240,10 @@ fn llamacpp_tells_the_prefill_time() {
     let two = finish.replace("\"index\":0", "\"index\":1");
     assert_eq!(stream(&[A, finish, &two]).summary.prefill_time, None, "of two choices");
     assert_eq!(read(finish).summary.prefill_time, expected);
+    // A build that does not tell what came from the cache tells no prompt.
+    told.assert([None, None, Some(8), None], TokenSource::EngineFrame);
+    let cached = finish.replace("\"prompt_n\"", "\"cache_n\":6,\"prompt_n\"");
+    stream(&[A, &cached]).assert([Some(7), Some(6), Some(8), None], TokenSource::EngineFrame);
 }
 
 // === several choices ===

@@ -226,8 +226,9 @@ impl Anthropic {
     fn input_told(&mut self, usage: &RawUsage<'_>) {
         let mut input = Input::default();
         input.told(usage);
-        // NB: a prompt has a token: zeros at the end stand for what was told before.
-        if input.is_zero() && self.counts.prompt.is_some() {
+        // NB: a prompt has a token: zeros at the start are not known yet, and at the end they stand
+        // for what was told before.
+        if input.is_zero() && (self.counts.prompt.is_some() || !self.input_is_certain) {
             return;
         }
         self.input.told(usage);

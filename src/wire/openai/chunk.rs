@@ -185,7 +185,8 @@ impl<'a> Chunk<'a> {
         let cached = number(timings.cache_n);
         let evaluated = number(timings.prompt_n);
         Some(Told {
-            prompt: evaluated.map(|n| n.saturating_add(cached.unwrap_or(0))),
+            // NB: builds that do not tell what came from the cache do not tell the prompt either.
+            prompt: evaluated.zip(cached).map(|(n, cached)| n.saturating_add(cached)),
             cached,
             completion: number(timings.predicted_n),
             reasoning: None,
