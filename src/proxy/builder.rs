@@ -12,7 +12,11 @@ use super::{
     models::Known,
     upstream::{Address, tls},
 };
-use crate::{AdmissionLayer, InferenceLayer, Meter, Start, layer::Endpoint};
+use crate::{
+    admission::AdmissionLayer,
+    layer::{Endpoint, InferenceLayer, Start},
+    record::Meter,
+};
 
 /// Sets up a [`Proxy`].
 #[derive(Clone, Debug)]

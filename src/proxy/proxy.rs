@@ -20,7 +20,7 @@ use super::{
     listing,
     upstream::Upstream,
 };
-use crate::{AdmissionLayer, Meter};
+use crate::{admission::AdmissionLayer, record::Meter};
 
 /// A reverse proxy in front of one inference service. See the [module docs](crate::proxy).
 ///

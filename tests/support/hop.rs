@@ -100,7 +100,7 @@ impl Hops {
 // === impl Got ===
 
 impl Got {
-    fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let Some(head_length) = find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
             // NB: where a body fails before its first byte, hyper does not send the head either.
             assert!(bytes.is_empty());

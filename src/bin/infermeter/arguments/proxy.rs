@@ -44,10 +44,10 @@ pub(crate) struct Proxy {
     #[arg(value_parser = label, value_delimiter = ',')]
     pub(crate) labels: Vec<(String, String)>,
 
-    /// Begins the names of the metrics with this.
-    #[arg(long, env = "INFERMETER_METRIC_PREFIX", value_name = "PREFIX", default_value = "vllm:")]
+    /// Begins the names of the metrics with this. Default: `vllm:`.
+    #[arg(long, env = "INFERMETER_METRIC_PREFIX", value_name = "PREFIX")]
     #[arg(value_parser = |text: &str| Naming::prefix(text).map_err(|error| error.to_string()))]
-    pub(crate) metric_prefix: Naming,
+    pub(crate) metric_prefix: Option<Naming>,
 
     /// Publishes each quantity under one name only, not under vLLM's second one too.
     #[arg(long, env = "INFERMETER_NO_ALIASES")]
@@ -155,7 +155,7 @@ pub(crate) enum Gpu {
 
 impl Proxy {
     pub(crate) fn naming(&self) -> Naming {
-        let naming = self.metric_prefix.clone();
+        let naming = self.metric_prefix.clone().unwrap_or_default();
         if self.no_aliases { naming.without_aliases() } else { naming }
     }
 
@@ -176,5 +176,74 @@ impl From<Inject> for InjectUsage {
             Inject::Always => Self::Always,
             Inject::Never => Self::Never,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn proxy(arguments: &[&str]) -> Result<Proxy, String> {
+        let all = ["infermeter", "proxy", "--upstream", "http://h"].iter().chain(arguments);
+        match Arguments::try_parse_from(all) {
+            Ok(Arguments { command: Command::Proxy(proxy) }) => Ok(*proxy),
+            other => Err(other.unwrap_err().to_string()),
+        }
+    }
+
+    #[test]
+    fn the_guides_spellings() {
+        let read = proxy(&["--metrics-port", "8001", "--labels", "model=m, variant=thinking"]);
+        let read = read.unwrap();
+        assert_eq!(read.page_address(), "127.0.0.1:8001");
+        assert_eq!(
+            read.labels,
+            [("model".into(), "m".into()), ("variant".into(), "thinking".into())]
+        );
+        assert_eq!(proxy(&[]).unwrap().page_address(), "127.0.0.1:8001");
+    }
+
+    #[test]
+    fn names() {
+        let name = |arguments: &[&str]| {
+            let naming = proxy(arguments).unwrap().naming();
+            let queue = &infermeter::names::TIME_IN_QUEUE_SECONDS;
+            (naming.name(queue), naming.alias(queue).is_some())
+        };
+        let usual = Naming::vllm().name(&infermeter::names::TIME_IN_QUEUE_SECONDS);
+        assert_eq!(name(&[]), (usual.clone(), true));
+        assert_eq!(name(&["--no-aliases"]), (usual, false));
+        assert_eq!(name(&["--metric-prefix", "my_"]).0.find("my_"), Some(0));
+    }
+
+    #[test]
+    fn wrong_values_say_the_key_the_value_and_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("--listen", "8080", "HOST:PORT"),
+            ("--metrics-port", "65536", "0..=65535"),
+            ("--labels", "variant", "KEY=VALUE"),
+            ("--label", "job=x", "allowed"),
+            ("--metric-prefix", "9", "allowed"),
+            ("--endpoint", "/x=gpt", "openai"),
+            ("--max-running", "0", "number"),
+            ("--inject-usage", "maybe", "auto, always, never"),
+            ("--connect-timeout", "soon", "30s"),
+            ("--idle-timeout", "0", "30s"),
+            ("--max-request-body", "20 M", "20MiB"),
+            ("--workers", "0", "number"),
+            ("--log", "xml", "text, json"),
+            ("--gpu", "maybe", "auto, off"),
+        ] {
+            let error = proxy(&[key, value]).unwrap_err();
+            let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");
+            [key, value, allowed].into_iter().for_each(says);
+        }
+        let error = proxy(&["--max-waiting", "3"]).unwrap_err();
+        assert!(error.contains("--max-running"), "{error}");
+        let error = proxy(&["--metrics-port", "1", "--metrics-listen", "h:1"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
     }
 }
