@@ -30,6 +30,20 @@
 //! | `/healthz` | 200 while the process lives |
 //! | `/readyz` | `{"status":"ok","model_name":…}`, or 503 after [`Prometheus::set_ready`]`(false)` |
 //!
+//! # A port that others can reach
+//!
+//! What one client can take of the server has limits:
+//!
+//! | | |
+//! | --- | --- |
+//! | connections | 64 at once; who comes next waits, and those that had an answer and are idle make room |
+//! | head of a request | 16 KiB, 64 fields (431), 5 seconds |
+//! | body of a request | is not read |
+//! | answer | 10 seconds until it is out |
+//! | between requests | 75 seconds |
+//!
+//! It speaks HTTP/1.1 without TLS: for a network that is not yours, put a proxy in front that does.
+//!
 //! ```
 //! use infermeter::{Meter, exporter::Prometheus};
 //!
@@ -49,6 +63,8 @@
 mod bridge;
 #[cfg(feature = "prometheus")]
 mod builder;
+#[cfg(feature = "prometheus")]
+mod endpoints;
 #[cfg(feature = "prometheus")]
 mod page;
 #[cfg(feature = "prometheus")]

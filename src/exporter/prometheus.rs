@@ -11,9 +11,9 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use tokio::net::ToSocketAddrs;
 
 use super::{
-    PrometheusBuilder,
+    PrometheusBuilder, endpoints,
     page::Page,
-    server::{self, Server},
+    server::{Limits, Server},
     upkeep::Upkeep,
 };
 use crate::record::{Collect, Exporter, Meter};
@@ -60,9 +60,10 @@ impl Prometheus {
         self.server.as_ref().map(Server::address)
     }
 
-    /// The endpoints, for a server of your own.
+    /// The endpoints, for a server of your own; the limits of the
+    /// [server](crate::exporter#a-port-that-others-can-reach) are yours to set.
     pub fn router(&self) -> Router {
-        server::router(Arc::clone(&self.page))
+        endpoints::router(Arc::clone(&self.page))
     }
 
     /// The page as text, as a scrape sees it.
@@ -122,7 +123,7 @@ impl Prometheus {
     }
 
     pub(super) fn serve_on(mut self, listener: TcpListener) -> io::Result<Self> {
-        self.server = Some(Server::start(listener, self.router())?);
+        self.server = Some(Server::start(listener, self.router(), Limits::default())?);
         Ok(self)
     }
 }
