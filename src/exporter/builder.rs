@@ -5,7 +5,11 @@ use std::{io, net::TcpListener};
 use metrics_exporter_prometheus::PrometheusBuilder as RecorderBuilder;
 use tokio::net::ToSocketAddrs;
 
-use super::{Prometheus, page::Page};
+use super::{
+    Prometheus,
+    page::Page,
+    token::{Token, TokenError},
+};
 use crate::{names::Naming, process::Process, record::Meter};
 
 /// The name of the source that the exporter brings with it.
@@ -17,13 +21,15 @@ pub struct PrometheusBuilder {
     meter: Meter,
     naming: Naming,
     has_process: bool,
+    token: Option<Result<Token, TokenError>>,
 }
 
 // === impl PrometheusBuilder ===
 
 impl Default for PrometheusBuilder {
     fn default() -> Self {
-        Self { meter: Meter::default(), naming: Naming::default(), has_process: true }
+        let (meter, naming) = (Meter::default(), Naming::default());
+        Self { meter, naming, has_process: true, token: None }
     }
 }
 
@@ -54,11 +60,28 @@ impl PrometheusBuilder {
         self
     }
 
+    /// Asks every scrape for this bearer token, which it brings as `Authorization: Bearer <token>`:
+    /// `authorization: { credentials_file: … }` in the configuration of Prometheus. Without it, or
+    /// with another, the answer is 401.
+    ///
+    /// `/healthz` and `/readyz` are answered without one, for probes have none. Default: nothing is
+    /// asked for.
+    ///
+    /// A token is one or more visible ASCII characters. Whether this is one is said where the
+    /// exporter is made: [`serve`](Self::serve), [`serve_on`](Self::serve_on) and
+    /// [`build`](Self::build) fail by [`InvalidInput`](io::ErrorKind::InvalidInput) if it is empty, or
+    /// was read from a file with the end of the line.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token::parse(&token.into()));
+        self
+    }
+
     /// Binds an address and serves the page there, on a thread of its own.
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound, or no thread be started.
+    /// If the address cannot be bound, no thread be started, or the [token](Self::token) is none.
     pub async fn serve(self, address: impl ToSocketAddrs) -> io::Result<Prometheus> {
         let listener = tokio::net::TcpListener::bind(address).await?.into_std()?;
         self.serve_on(listener)
@@ -68,7 +91,7 @@ impl PrometheusBuilder {
     ///
     /// # Errors
     ///
-    /// If the listener cannot be used, or no thread be started.
+    /// If the listener cannot be used, no thread be started, or the [token](Self::token) is none.
     pub fn serve_on(self, listener: TcpListener) -> io::Result<Prometheus> {
         self.build()?.serve_on(listener)
     }
@@ -80,9 +103,10 @@ impl PrometheusBuilder {
     ///
     /// # Errors
     ///
-    /// If the thread cannot be started.
+    /// If the thread cannot be started, or the [token](Self::token) is none.
     pub fn build(self) -> io::Result<Prometheus> {
-        let Self { meter, naming, has_process } = self;
+        let Self { meter, naming, has_process, token } = self;
+        let token = token.transpose()?;
         let recorder = meter.labels().iter().fold(RecorderBuilder::new(), |builder, label| {
             builder.add_global_label(label.key(), label.value())
         });
@@ -92,6 +116,6 @@ impl PrometheusBuilder {
         if let Some(process) = (has_process && !is_watched).then(Process::own).flatten() {
             meter.watch(PROCESS, process);
         }
-        Prometheus::start(meter, page, recorder)
+        Prometheus::start(meter, page, token, recorder)
     }
 }

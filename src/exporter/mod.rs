@@ -32,7 +32,8 @@
 //!
 //! # A port that others can reach
 //!
-//! What one client can take of the server has limits:
+//! With [`PrometheusBuilder::token`] the page is for those who bring it; the two probes stay open.
+//! What one client can take of the server has limits, with a token or without:
 //!
 //! | | |
 //! | --- | --- |
@@ -73,6 +74,8 @@ mod prometheus;
 mod server;
 #[cfg(feature = "prometheus")]
 mod text;
+#[cfg(feature = "prometheus")]
+mod token;
 #[cfg(feature = "prometheus")]
 mod upkeep;
 #[cfg(feature = "prometheus")]

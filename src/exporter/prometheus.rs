@@ -14,6 +14,7 @@ use super::{
     PrometheusBuilder, endpoints,
     page::Page,
     server::{Limits, Server},
+    token::Token,
     upkeep::Upkeep,
 };
 use crate::record::{Collect, Exporter, Meter};
@@ -25,6 +26,7 @@ use crate::record::{Collect, Exporter, Meter};
 pub struct Prometheus {
     meter: Meter,
     page: Arc<Page>,
+    token: Option<Token>,
     recorder: Arc<PrometheusRecorder>,
     server: Option<Server>,
     _upkeep: Upkeep,
@@ -36,7 +38,7 @@ impl Prometheus {
     /// Binds an address and serves the page of a fresh [`Meter`] there.
     ///
     /// `127.0.0.1:8001` is the usual address; a page that is open to a network is a choice to be
-    /// made.
+    /// made, and [`PrometheusBuilder::token`] made for it.
     ///
     /// # Errors
     ///
@@ -60,10 +62,11 @@ impl Prometheus {
         self.server.as_ref().map(Server::address)
     }
 
-    /// The endpoints, for a server of your own; the limits of the
-    /// [server](crate::exporter#a-port-that-others-can-reach) are yours to set.
+    /// The endpoints, for a server of your own. They ask for the [token](PrometheusBuilder::token),
+    /// if there is one; the limits of the [server](crate::exporter#a-port-that-others-can-reach) are
+    /// yours to set.
     pub fn router(&self) -> Router {
-        endpoints::router(Arc::clone(&self.page))
+        endpoints::router(Arc::clone(&self.page), self.token.clone())
     }
 
     /// The page as text, as a scrape sees it.
@@ -113,11 +116,12 @@ impl Prometheus {
     pub(super) fn start(
         meter: Meter,
         page: Page,
+        token: Option<Token>,
         recorder: PrometheusRecorder,
     ) -> io::Result<Self> {
         let upkeep = Upkeep::start(meter.clone(), recorder.handle())?;
         let (page, recorder) = (Arc::new(page), Arc::new(recorder));
-        let exporter = Self { meter, page, recorder, server: None, _upkeep: upkeep };
+        let exporter = Self { meter, page, token, recorder, server: None, _upkeep: upkeep };
         exporter.meter.attach(&exporter);
         Ok(exporter)
     }
