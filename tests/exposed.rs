@@ -1,8 +1,9 @@
-//! The page on a port that others can reach: who is answered.
+//! The page on a port that others can reach: who is answered, and what a stop leaves to be sent.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+#![expect(clippy::disallowed_macros, reason = "users record their own metrics by these")]
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,6 +11,11 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use infermeter::exporter::Prometheus;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tower::ServiceExt;
 
 const TOKEN: &str = "s3cr3t.T0ken~";
@@ -115,7 +121,101 @@ async fn the_token_is_not_shown() {
     assert!(!shown.contains(TOKEN), "{shown}");
 }
 
+// === The last scrape ===
+
+#[tokio::test]
+async fn the_next_scrape_is_waited_for() {
+    let exporter = Prometheus::builder().token(TOKEN).serve("127.0.0.1:0").await.unwrap();
+    let address = exporter.local_addr().unwrap();
+    let right = format!("Bearer {TOKEN}");
+    let whole = async || text(send(address, Method::GET, "/metrics", Some(&right)).await).await;
+    whole().await;
+
+    let mut scraped = waiting(exporter.scraped());
+    assert!(!scraped.is_done().await, "that was before");
+    text(send(address, Method::HEAD, "/metrics", Some(&right)).await).await;
+    text(send(address, Method::GET, "/metrics", None).await).await;
+    text(send(address, Method::GET, "/readyz", None).await).await;
+    assert!(!scraped.is_done().await, "none of these was a scrape");
+    whole().await;
+    scraped.ends().await;
+    assert!(!waiting(exporter.scraped()).is_done().await, "this is the next one");
+}
+
+#[tokio::test]
+async fn a_scrape_counts_when_its_page_is_whole() {
+    let exporter = Prometheus::builder().build().unwrap();
+    for encoding in ["identity", "gzip"] {
+        let request = || {
+            let request = Request::get("/metrics").header("accept-encoding", encoding);
+            exporter.router().oneshot(request.body(Body::empty()).unwrap())
+        };
+        let early = request().await.unwrap();
+        let mut scraped = waiting(exporter.scraped());
+        early.into_body().collect().await.unwrap();
+        assert!(!scraped.is_done().await, "{encoding}: it had begun before");
+
+        let cut = request().await.unwrap();
+        drop(cut);
+        let late = request().await.unwrap();
+        assert!(!scraped.is_done().await, "{encoding}: it is not whole");
+        late.into_body().collect().await.unwrap();
+        scraped.ends().await;
+    }
+    // Once nobody can be answered, it waits on.
+    let mut scraped = waiting(exporter.scraped());
+    drop(exporter);
+    assert!(!scraped.is_done().await);
+}
+
+#[tokio::test]
+async fn a_scrape_under_way_is_answered_after_a_stop() {
+    let exporter = Prometheus::serve("127.0.0.1:0").await.unwrap();
+    // A page that no two buffers hold.
+    metrics::with_local_recorder(&exporter.recorder(), || {
+        for i in 0..400 {
+            metrics::gauge!("my_gauge", "a" => format!("{i}{}", "x".repeat(50_000))).set(1.0);
+        }
+    });
+    let scraped = exporter.scraped();
+    let mut client = TcpStream::connect(exporter.local_addr().unwrap()).await.unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    client.readable().await.unwrap();
+    let mut answer = Vec::new();
+    let answered = async { tokio::join!(exporter.shutdown(), client.read_to_end(&mut answer)) };
+    let (stopped, read) = timeout(Duration::from_secs(60), answered).await.unwrap();
+    stopped.unwrap();
+    read.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", page.len())), "{head}");
+    assert!(page.len() > 400 * 50_000, "{}", page.len());
+    timeout(Duration::from_secs(60), scraped).await.unwrap();
+}
+
 // === Helpers ===
+
+/// A future that is looked at now and then, and its task.
+struct Waiting(tokio::task::JoinHandle<()>);
+
+fn waiting(future: impl Future<Output = ()> + Send + 'static) -> Waiting {
+    Waiting(tokio::spawn(future))
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    async fn is_done(&mut self) -> bool {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        self.0.is_finished()
+    }
+
+    async fn ends(self) {
+        timeout(Duration::from_secs(60), self.0).await.expect("too late").unwrap();
+    }
+}
 
 async fn send(
     address: SocketAddr,

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
-    middleware::from_fn_with_state,
-    response::IntoResponse,
+    http::{Method, StatusCode, header},
+    middleware::{from_fn_with_state, map_response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tower_http::compression::CompressionLayer;
 
 use super::{
     page::Page,
+    scrapes,
     token::{self, Token},
 };
 
@@ -27,6 +28,8 @@ pub(super) fn router(page: Arc<Page>, token: Option<Token>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .layer(CompressionLayer::new().gzip(true))
+        // Outside of the compression, where the page ends when its last compressed byte is given.
+        .layer(map_response(scrapes::watch))
         .with_state(page);
     match token {
         Some(token) => router.layer(from_fn_with_state(token, token::guard)),
@@ -35,8 +38,14 @@ pub(super) fn router(page: Arc<Page>, token: Option<Token>) -> Router {
 }
 
 /// NB: rendered on this thread, which does nothing else: two scrapes at once take turns.
-async fn metrics(State(page): State<Arc<Page>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT)], page.render())
+async fn metrics(method: Method, State(page): State<Arc<Page>>) -> Response {
+    // Before it is rendered: it has what was counted until now.
+    let scrape = (method == Method::GET).then(|| page.scrapes.begin());
+    let mut response = ([(header::CONTENT_TYPE, TEXT)], page.render()).into_response();
+    if let Some(scrape) = scrape {
+        response.extensions_mut().insert(scrape);
+    }
+    response
 }
 
 async fn readyz(State(page): State<Arc<Page>>) -> impl IntoResponse {

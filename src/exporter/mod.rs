@@ -71,6 +71,8 @@ mod page;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 #[cfg(feature = "prometheus")]
+mod scrapes;
+#[cfg(feature = "prometheus")]
 mod server;
 #[cfg(feature = "prometheus")]
 mod text;

@@ -8,7 +8,7 @@ use std::sync::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
-use super::{text::Text, users};
+use super::{scrapes::Scrapes, text::Text, users};
 use crate::{
     names::{self, Naming},
     record::{Collect, Meter, Readings, Value},
@@ -19,13 +19,15 @@ pub(super) struct Page {
     state: OnceLock<(Arc<dyn Collect>, Meter)>,
     users: PrometheusHandle,
     pub(super) ready: AtomicBool,
+    pub(super) scrapes: Arc<Scrapes>,
 }
 
 // === impl Page ===
 
 impl Page {
-    pub(super) const fn new(naming: Naming, users: PrometheusHandle) -> Self {
-        Self { naming, state: OnceLock::new(), users, ready: AtomicBool::new(true) }
+    pub(super) fn new(naming: Naming, users: PrometheusHandle) -> Self {
+        let (ready, scrapes) = (AtomicBool::new(true), Arc::default());
+        Self { naming, state: OnceLock::new(), users, ready, scrapes }
     }
 
     pub(super) fn attach(&self, state: Arc<dyn Collect>, meter: Meter) {

@@ -74,6 +74,28 @@ impl Prometheus {
         self.page.render()
     }
 
+    /// Waits for the next scrape: a `GET /metrics` that arrives after this call, until its whole page
+    /// was handed to the connection. One that was refused, cut short, or under way already does not
+    /// count.
+    ///
+    /// A service that is about to stop waits for it once all requests have ended, so that their
+    /// numbers are not lost, and then calls [`shutdown`](Self::shutdown), which lets the page out. Set
+    /// an end to the wait: if nobody asks, it does not end by itself, not even when the exporter is
+    /// dropped.
+    ///
+    /// ```
+    /// # async fn stop(exporter: infermeter::exporter::Prometheus) -> std::io::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// // Two scrapes' time.
+    /// let _ = tokio::time::timeout(Duration::from_secs(30), exporter.scraped()).await;
+    /// exporter.shutdown().await
+    /// # }
+    /// ```
+    pub fn scraped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.page.scrapes.next()
+    }
+
     /// Says whether the service is ready, on `/readyz`. It is, until this says otherwise: say
     /// `false` while a model loads.
     pub fn set_ready(&self, ready: bool) {
