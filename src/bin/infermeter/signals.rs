@@ -16,6 +16,15 @@ pub(crate) struct Signals {
     pressed: tokio::signal::windows::CtrlC,
 }
 
+/// Who wants the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Somebody at the keyboard.
+    ByHand,
+    /// Whatever started it.
+    ByProgram,
+}
+
 // === impl Signals ===
 
 impl Signals {
@@ -34,15 +43,16 @@ impl Signals {
 
     /// The next one.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.told.recv() => {}
-            _ = self.pressed.recv() => {}
+            _ = self.told.recv() => Told::ByProgram,
+            _ = self.pressed.recv() => Told::ByHand,
         }
     }
 
     #[cfg(windows)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Told {
         self.pressed.recv().await;
+        Told::ByHand
     }
 }

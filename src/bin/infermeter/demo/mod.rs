@@ -82,7 +82,7 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     // NB: serving never ends before that.
     tokio::select! {
         () = over(seconds) => {}
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     drop(stop);
     load.await?;

@@ -12,7 +12,7 @@ use self::threads::Threads;
 use crate::{
     arguments::{self, Gpu},
     console::{bind, reachable, say},
-    signals::Signals,
+    signals::{Signals, Told},
 };
 
 /// How long the page waits for a last scrape, which shows the last requests.
@@ -49,18 +49,21 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
         tracing::info!("--gpu auto: GPUs are not watched yet");
     }
 
-    signals.next().await;
+    let told = signals.next().await;
     exporter.set_ready(false);
-    tracing::info!("stopping: requests may still take {:?}", settings.drain_timeout);
+    tracing::info!("stopping; requests may still take {:?}", settings.drain_timeout);
     let _ = stop.send(true);
     let drained = async {
         threads.join().await;
-        // NB: asked for after the last request, so that it shows it.
-        let _ = timeout(LAST_SCRAPE, std::future::pending::<()>()).await;
+        // Nobody at a keyboard waits for that.
+        if told == Told::ByProgram {
+            tracing::info!("stopped; the metrics stay until the next scrape, or {LAST_SCRAPE:?}");
+            let _ = timeout(LAST_SCRAPE, exporter.scraped()).await;
+        }
     };
     tokio::select! {
         () = drained => {}
-        () = signals.next() => return Err("ended by a second signal".into()),
+        _ = signals.next() => return Err("ended by a second signal".into()),
     }
     exporter.shutdown().await?;
     Ok(())
@@ -119,8 +122,7 @@ fn exporter(
     let Some(path) = &settings.metrics_token_file else { return Ok(exporter) };
     let token = String::from_utf8(read("--metrics-token-file", path)?)
         .map_err(|_| "--metrics-token-file: it is not text; allowed is a file with one line")?;
-    let _ = token;
-    Ok(exporter)
+    Ok(exporter.token(token.trim_ascii()))
 }
 
 fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
