@@ -74,6 +74,8 @@ class Prometheus(Server):
             "--web.listen-address=127.0.0.1:0",
         )
         self.url = "http://" + self.says(r'msg="Listening on" address=(\S+)')
+        # NB: until then it answers 503.
+        self.says(r'msg="(Server is ready to receive web requests\.)"')
 
     def api(self, path, **parameters):
         answer = json.loads(get(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"))
