@@ -10,6 +10,8 @@ pub(super) enum Engine {
     /// Nothing is known of it, so nothing is asked of it.
     #[default]
     Unknown,
+    /// The simulated one of `infermeter demo`.
+    Infermeter,
     LlamaCpp,
     LmDeploy,
     MistralRs,
@@ -60,6 +62,7 @@ impl Engine {
         let server = headers.get(http::header::SERVER).and_then(|server| server.to_str().ok());
         match owned_by {
             Some("vllm") => Self::Vllm,
+            Some("infermeter") => Self::Infermeter,
             Some("sglang") => Self::SgLang,
             Some("llamacpp") => Self::LlamaCpp,
             Some("lmdeploy") => Self::LmDeploy,
@@ -86,7 +89,7 @@ impl Engine {
 
     /// Whether it can be asked for a running usage in every chunk.
     pub(super) const fn runs_usage(self) -> bool {
-        matches!(self, Self::Vllm | Self::SgLang)
+        matches!(self, Self::Vllm | Self::SgLang | Self::Infermeter)
     }
 }
 
@@ -100,6 +103,7 @@ mod tests {
         python.insert("server", "BaseHTTP/0.6 Python/3.11.2".parse().unwrap());
         for (owner, engine) in [
             (Some("vllm"), Engine::Vllm),
+            (Some("infermeter"), Engine::Infermeter),
             (Some("me/model"), Engine::Tgi),
             (Some("somebody"), Engine::Unknown),
             (None, Engine::MlxLm),
