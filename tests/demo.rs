@@ -1,4 +1,5 @@
-//! `infermeter demo` as a user meets it: another process, with a service and a page on ports.
+//! `infermeter demo` as a user meets it: another process, with an engine, the proxy in front of it and
+//! a page on ports.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
@@ -74,12 +75,12 @@ const MOVES: &[&str] = &[
     "infermeter_series",
 ];
 
-/// Each way to end is seen.
+/// Each way to end is seen. NB: not in prefill, which nobody in front of an engine can tell from its
+/// queue.
 const REASONS: &[&str] = &[
     "stop",
     "length",
     "queue",
-    "prefill",
     "decode",
     "invalid_request",
     "context_length",
@@ -173,6 +174,76 @@ async fn it_speaks_as_openai_does() {
     assert_eq!(models["data"].as_array().unwrap().len(), 3);
 }
 
+/// What the engine is asked for on top is taken out again: the bytes are those of a client that
+/// talks to the engine itself. What it told is counted.
+#[tokio::test]
+async fn clients_of_the_proxy_see_what_the_engine_says_unasked() {
+    let demo = Demo::start(&["--rate", "0"]);
+    let page = async || Scrape::parse(&demo.get(&demo.metrics).await);
+    let stream = |prompt: &str| json!({"prompt": prompt, "stream": true, "max_tokens": 9});
+    let url = format!("{}/v1/completions", demo.service);
+    // Until the proxy knows which engine it is, nothing is asked of it.
+    let knows = async || {
+        while page().await.sum("vllm:prompt_tokens_total", &[]) == 0 {
+            demo.post(&url, &stream("the wind"), None).await;
+        }
+    };
+    timeout(LONGEST, knows()).await.expect("a stream that nobody asked for its usage");
+    let before = page().await;
+
+    let messages = json!([{"role": "user", "content": "Where does the river go?"}]);
+    let chat = |extra: Value| {
+        let mut body = json!({"messages": messages, "stream": true, "max_tokens": 30});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let bodies = [
+        ("completions", stream("the wind")),
+        ("chat/completions", chat(json!({}))),
+        ("chat/completions", chat(json!({"n": 3}))),
+        ("chat/completions", chat(json!({"reasoning_effort": "high"}))),
+        ("chat/completions", chat(json!({"stream_options": {"include_usage": false}}))),
+        ("chat/completions", chat(json!({"stream_options": null, "model": "demo-40b-sql"}))),
+    ];
+    for (path, body) in &bodies {
+        let ask = async |server: &str| {
+            let (status, text) = demo.post(&format!("{server}/v1/{path}"), body, None).await;
+            assert_eq!(status, 200, "{text}");
+            sorted(&without_number_and_time(&text))
+        };
+        let (direct, proxied) = (ask(&demo.engine).await, ask(&demo.service).await);
+        assert_eq!(direct, proxied, "{body}");
+        assert!(direct.iter().all(|event| !event.contains("usage")), "{direct:?}");
+    }
+    let after = page().await;
+    let grown = |name: &str, labels: &[_]| after.sum(name, labels) - before.sum(name, labels);
+    let all = bodies.len() as u64;
+    assert_eq!(grown("vllm:request_success_total", &[]), all);
+    assert_eq!(grown("infermeter_token_accounting_total", &[("source", "usage")]), all);
+    assert_eq!(grown("vllm:prompt_tokens_total", &[]), 2 + 5 * 6);
+    // Of several choices an engine does not tell it.
+    assert_eq!(grown("vllm:time_in_queue_seconds_count", &[]), all - 1);
+}
+
+/// The events, but for what differs from one request to the next.
+fn without_number_and_time(stream: &str) -> String {
+    let mut text = stream.to_owned();
+    for start in ["cmpl-", "\"created\":"] {
+        let parts: Vec<&str> = text.split(start).collect();
+        let cut = |part: &&str| part.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let rest: Vec<String> = parts[1..].iter().map(cut).collect();
+        text = format!("{}{start}{}", parts[0], rest.join(start));
+    }
+    text
+}
+
+/// NB: which of several choices is first is a matter of the engine's steps.
+fn sorted(stream: &str) -> Vec<String> {
+    let mut events: Vec<String> = stream.split_inclusive("\n\n").map(str::to_owned).collect();
+    events.sort();
+    events
+}
+
 #[test]
 fn it_ends_by_itself_with_a_summary() {
     let Output { status, stdout, stderr } =
@@ -188,6 +259,11 @@ fn what_cannot_be_is_an_error() {
     let taken = taken.local_addr().unwrap().to_string();
     for (arguments, code, says) in [
         (&["demo", "--listen", &taken][..], 1, &["--listen", taken.as_str(), "port 0"][..]),
+        (
+            &["demo", "--listen=127.0.0.1:0", "--engine-listen", &taken],
+            1,
+            &["--engine-listen", taken.as_str(), "port 0"],
+        ),
         (&["demo", "--rate", "-1"], 2, &["--rate", "'-1'", "allowed is a number from 0 to"]),
         (&["demo", "--label", "a=1", "--label", "a=2"], 1, &["\"a\" is given twice"]),
         (&["demo", "--label", "job=x"], 2, &["--label", "job"]),
@@ -222,6 +298,8 @@ struct Demo {
     process: Child,
     output: BufReader<ChildStdout>,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// Without the proxy.
+    engine: String,
     service: String,
     metrics: String,
 }
@@ -237,18 +315,19 @@ impl Demo {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let (mut service, mut metrics) = (String::new(), String::new());
-        while service.is_empty() || metrics.is_empty() {
+        let (mut engine, mut service, mut metrics) = Default::default();
+        while String::is_empty(&service) || String::is_empty(&metrics) {
             let mut line = String::new();
             assert!(output.read_line(&mut line).unwrap() > 0, "it ended before it began");
             match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["engine", url] => url.clone_into(&mut engine),
                 ["service", url] => url.clone_into(&mut service),
                 ["metrics", url] => url.clone_into(&mut metrics),
                 _ => {}
             }
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { process, output, client, service, metrics }
+        Self { process, output, client, engine, service, metrics }
     }
 
     async fn get(&self, url: &str) -> String {

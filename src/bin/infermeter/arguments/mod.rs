@@ -21,7 +21,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs a simulated inference engine with a load on it, and publishes its metrics.
+    /// Runs a simulated inference engine with the proxy in front of it and a load on both, and
+    /// publishes the metrics.
     ///
     /// No model and no GPU is needed: the engine only makes up words, but it queues, batches, fills
     /// a KV cache, preempts and reuses prefixes as real ones do. It speaks OpenAI's chat
@@ -39,10 +40,15 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// Where the simulated service listens; port 0 picks a free one.
+    /// Where the proxy listens, for clients; port 0 picks a free one.
     #[arg(long, env = "INFERMETER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
     #[arg(default_value = "127.0.0.1:8000")]
     pub(crate) listen: String,
+
+    /// Where the engine behind it listens; port 0 picks a free one.
+    #[arg(long, env = "INFERMETER_ENGINE_LISTEN", value_name = "HOST:PORT")]
+    #[arg(value_parser = address, default_value = "127.0.0.1:0")]
+    pub(crate) engine_listen: String,
 
     /// Where the metrics are published; port 0 picks a free one.
     #[arg(long, env = "INFERMETER_METRICS_LISTEN", value_name = "HOST:PORT")]
@@ -67,7 +73,7 @@ pub(crate) struct Demo {
 }
 
 const FAULTS: &str = "\
-Faults to try: the service does what the request header `x-demo-fault` asks for.
+Faults to try: the engine does what the request header `x-demo-fault` asks for.
   error         500 instead of an answer
   stream-error  an error event after three words (500 where nothing is streamed)
   cut           the answer ends in the middle, without an end marker
@@ -107,8 +113,9 @@ mod tests {
     #[test]
     fn right_values() {
         let read = demo(&["--listen", "[::1]:0", "--seconds", "0.5", "--label", "a=1,b=x=y"]);
-        let Demo { listen, metrics_listen, seconds, rate, labels } = read.unwrap();
+        let Demo { listen, engine_listen, metrics_listen, seconds, rate, labels } = read.unwrap();
         assert_eq!((listen.as_str(), metrics_listen.as_str()), ("[::1]:0", "127.0.0.1:8001"));
+        assert_eq!(engine_listen, "127.0.0.1:0");
         assert_eq!((seconds, rate), (Some(Duration::from_millis(500)), 10.0));
         assert_eq!(labels, [("a".into(), "1".into()), ("b".into(), "x=y".into())]);
     }
@@ -118,6 +125,7 @@ mod tests {
         for (key, value, allowed) in [
             ("--listen", "8000", "HOST:PORT"),
             ("--listen", ":8000", "HOST:PORT"),
+            ("--engine-listen", "8000", "HOST:PORT"),
             ("--metrics-listen", "localhost:65536", "from 0 to 65535"),
             ("--seconds", "0", "from 0.001"),
             ("--seconds", "-1", "from 0.001"),

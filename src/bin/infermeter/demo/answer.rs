@@ -10,6 +10,7 @@ use std::{
 
 use axum::body::{Bytes, HttpBody};
 use http_body::Frame;
+use serde_json::Value;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Sleep, sleep},
@@ -19,6 +20,7 @@ use super::{
     engine::Event,
     fault::Fault,
     openai::{Chunks, DONE, Error, Shape, Usage},
+    timing::Timing,
 };
 
 /// What an answer is made of.
@@ -28,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) choices: Vec<Shape>,
     pub(crate) prompt: usize,
     pub(crate) cached: usize,
+    pub(crate) timing: Timing,
 }
 
 /// An answer as server-sent events.
@@ -59,6 +62,12 @@ impl Plan {
         let (completion, reasoning) = (sum(|shape| shape.words), sum(|shape| shape.thoughts));
         Usage { prompt: self.prompt, cached: self.cached, completion, reasoning }
     }
+
+    /// How long it took, once all words are there; of several choices nothing is told, as vLLM does.
+    pub(crate) fn metrics(&self) -> Option<Value> {
+        let [shape] = self.choices[..] else { return None };
+        Some(self.timing.json(shape.words))
+    }
 }
 
 // === impl Answer ===
@@ -80,18 +89,19 @@ impl Answer {
         match event {
             Event::Started { .. } => {}
             Event::Word(word) => {
+                self.plan.timing.word();
                 let (shape, place) = (self.plan.choices[choice], self.words[choice]);
                 self.words[choice] += 1;
                 self.pending.push_back(self.chunks.word(choice, shape, place, word));
                 self.fail();
             }
             Event::Over => {
-                self.pending
-                    .push_back(self.chunks.finish(choice, self.plan.choices[choice].finish));
+                self.pending.push_back(self.chunks.finish(choice, self.plan.choices[choice]));
                 self.open -= 1;
                 if self.open == 0 {
                     if self.include_usage {
-                        self.pending.push_back(self.chunks.usage(self.plan.usage()));
+                        let (usage, metrics) = (self.plan.usage(), self.plan.metrics());
+                        self.pending.push_back(self.chunks.usage(usage, metrics));
                     }
                     self.pending.push_back(DONE.to_owned());
                 }

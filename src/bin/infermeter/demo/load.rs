@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     fault,
-    service::TENANT,
+    front::TENANT,
     visits::{Stay, Visit},
 };
 

@@ -1,20 +1,25 @@
-//! A simulated engine and a load on it, in one process, so that every metric moves.
+//! A simulated engine, the proxy in front of it, and a load on both, in one process, so that every
+//! metric moves.
 //!
 //! `engine` simulates, and knows neither HTTP nor metrics; `service` makes an OpenAI-compatible API
-//! of it; `load` is its clients, over real sockets.
+//! of it; `front` is the proxy, which measures; `load` is its clients. Between them are real
+//! sockets. What the engine knows of itself, as the blocks of its cache, `report` tells.
 
 mod answer;
 mod engine;
 mod fault;
+mod front;
 mod load;
 mod openai;
 mod report;
 mod service;
 mod summary;
+mod timing;
 mod visits;
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
+use axum::serve::ListenerExt;
 use infermeter::{
     Meter,
     exporter::Prometheus,
@@ -23,7 +28,6 @@ use infermeter::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
-    time::timeout,
 };
 
 use self::{
@@ -44,22 +48,33 @@ const LIMITS: Limits = Limits { blocks: 80, running: 8, step_tokens: 256 };
 
 const _: () = assert!(CONTEXT <= LIMITS.blocks * BLOCK_SIZE, "each sequence has room alone");
 
+/// Where to find what runs.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    engine: SocketAddr,
+    /// The proxy in front of it.
+    service: SocketAddr,
+    page: SocketAddr,
+}
+
 const PACE: Pace = Pace { step: Duration::from_millis(8), token: Duration::from_micros(50) };
 
 /// Sequences on their way into the engine's queue.
 const JOBS: usize = 64;
 
-/// How long answers that are being given may still take when the service ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
 pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>> {
-    let arguments::Demo { listen, metrics_listen, seconds, rate, labels } = settings;
+    let arguments::Demo { listen, engine_listen, metrics_listen, seconds, rate, labels } = settings;
     let meter = Meter::builder().context_length(CONTEXT as u64);
     let meter = labels.into_iter().fold(meter, |meter, (key, value)| meter.label(key, value));
     let meter = meter.build()?.model(MODELS[0].name);
     let listener = bind("--listen", &listen)?;
+    let engine_listener = bind("--engine-listen", &engine_listen)?;
     let page = bind("--metrics-listen", &metrics_listen)?;
-    let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
+    let places = Places {
+        engine: reachable(&engine_listener)?,
+        service: reachable(&listener)?,
+        page: reachable(&page)?,
+    };
     let exporter = Prometheus::builder().meter(meter.clone()).serve_on(page)?;
 
     let (jobs, queue) = mpsc::channel(JOBS);
@@ -67,19 +82,27 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     let engine = tokio::spawn(engine::run(LIMITS, PACE, queue, move |scheduler, step| {
         report.step(scheduler, step);
     }));
+    let engine_listener = TcpListener::from_std(engine_listener)?.tap_io(|stream| {
+        // A word is sent when it comes.
+        let _ = stream.set_nodelay(true);
+    });
+    let app = Service::new(jobs).router();
+    let service = tokio::spawn(async { axum::serve(engine_listener, app).await });
+    let proxy = front::proxy(places.engine, &meter)?;
+    let listener = TcpListener::from_std(listener)?;
     let (close, closed) = oneshot::channel::<()>();
-    let app = Service::new(jobs).router(meter.clone());
-    let serving =
-        axum::serve(TcpListener::from_std(listener)?, app).with_graceful_shutdown(async {
+    let serving = tokio::spawn(async move {
+        let closed = async {
             let _ = closed.await;
-        });
-    let mut serving = tokio::spawn(async { serving.await });
+        };
+        proxy.serve(listener, closed).await;
+    });
     let (stop, stopped) = oneshot::channel();
-    let load = tokio::spawn(load::run(address, rate, stopped));
+    let load = tokio::spawn(load::run(places.service, rate, stopped));
     let mut signals = Signals::new()?;
-    greet(address, page_address, seconds)?;
+    places.greet(seconds)?;
 
-    // NB: serving never ends before that.
+    // NB: nothing that serves ends before that.
     tokio::select! {
         () = over(seconds) => {}
         _ = signals.next() => {}
@@ -87,29 +110,35 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
     drop(stop);
     load.await?;
     drop(close);
-    // Clients of others may stay longer than that.
-    let _ = timeout(LAST_ANSWERS, &mut serving).await;
-    serving.abort();
+    // Clients of others are sent away if they stay for long.
+    serving.await?;
+    service.abort();
     engine.abort();
     say(&format!("\n{}", Summary::of(&meter)))?;
     exporter.shutdown().await?;
     Ok(())
 }
 
-fn greet(service: SocketAddr, page: SocketAddr, seconds: Option<Duration>) -> io::Result<()> {
-    let some = Naming::default().name(&names::REQUEST_TOTAL);
-    let end = match seconds {
-        Some(seconds) => format!("ends after {} s, or with Ctrl-C", seconds.as_secs_f64()),
-        None => "Ctrl-C ends it".to_owned(),
-    };
-    say(&format!(
-        "infermeter demo: a simulated engine, and a load on it; {end}\n\
-         service  http://{service}\n\
-         try      curl -N http://{service}/v1/chat/completions -d \
-         '{{\"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Where does the river go?\"}}]}}'\n\
-         metrics  http://{page}/metrics\n\
-         try      curl -s http://{page}/metrics | grep {some}"
-    ))
+// === impl Places ===
+
+impl Places {
+    fn greet(self, seconds: Option<Duration>) -> io::Result<()> {
+        let Self { engine, service, page } = self;
+        let some = Naming::default().name(&names::REQUEST_TOTAL);
+        let end = match seconds {
+            Some(seconds) => format!("ends after {} s, or with Ctrl-C", seconds.as_secs_f64()),
+            None => "Ctrl-C ends it".to_owned(),
+        };
+        say(&format!(
+            "infermeter demo: a simulated engine, the proxy in front of it, and a load; {end}\n\
+             engine   http://{engine}\n\
+             service  http://{service}\n\
+             try      curl -N http://{service}/v1/chat/completions -d \
+             '{{\"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Where does the river go?\"}}]}}'\n\
+             metrics  http://{page}/metrics\n\
+             try      curl -s http://{page}/metrics | grep {some}"
+        ))
+    }
 }
 
 /// Waits for the time that was set.

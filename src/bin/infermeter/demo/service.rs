@@ -1,7 +1,6 @@
-//! The simulated service: an OpenAI-compatible API in front of the engine.
+//! The simulated service: an OpenAI-compatible API of the engine. It knows nothing of who measures it.
 
 use std::{
-    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,11 +12,10 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use infermeter::{AdmissionLayer, InferenceLayer, Meter, RequestMeter, Start};
 use serde_json::json;
 use tokio::{
     sync::mpsc::{self, unbounded_channel},
@@ -29,6 +27,7 @@ use super::{
     engine::{Ask, Event, Job, Lengths, hash},
     fault::{Broken, Fault},
     openai::{Chunks, Error, Finish, Heading, Kind, MODELS, Model, Request, Shape, Text, whole},
+    timing::Timing,
 };
 
 #[derive(Clone, Debug)]
@@ -36,15 +35,6 @@ pub(crate) struct Service {
     jobs: mpsc::Sender<Job>,
     number: Arc<AtomicU64>,
 }
-
-/// How many requests are let through to the engine, where some of them wait again; how many wait
-/// before that, and for how long.
-const RUNNING: usize = 16;
-const WAITING: usize = 32;
-const WAIT_LIMIT: Duration = Duration::from_secs(2);
-
-/// The request header that says whose request it is.
-pub(crate) const TENANT: &str = "x-tenant";
 
 /// How long the answers are, where nothing cuts them.
 const ANSWERS: Lengths = Lengths { median: 50.0, spread: 0.7, least: 4, most: 400 };
@@ -61,43 +51,25 @@ impl Service {
         Self { jobs, number: Arc::default() }
     }
 
-    /// As its clients meet it: what generates has to be let in, and is measured.
-    pub(crate) fn router(self, meter: Meter) -> Router {
-        let admission =
-            AdmissionLayer::new(&meter, RUNNING).max_waiting(WAITING).wait_limit(WAIT_LIMIT);
-        let tenant = |head: &Parts| {
-            let name = head.headers.get(TENANT)?.to_str().ok()?;
-            Some(name.to_owned())
-        };
-        let inference = InferenceLayer::new(meter).start(Start::Reported).tenant_from(tenant);
+    pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/v1/chat/completions", post(chat))
             .route("/v1/completions", post(completion))
-            .route_layer(admission)
             .route("/v1/models", get(models))
             .route("/health", get(health))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed)
-            .layer(inference)
             .with_state(self)
     }
 
-    async fn answer(
-        &self,
-        request: Request,
-        fault: Option<Fault>,
-        meter: &RequestMeter,
-    ) -> Result<Response, Error> {
-        meter.model(request.model.name);
+    async fn answer(&self, request: Request, fault: Option<Fault>) -> Result<Response, Error> {
         let mut plan = self.ask(&request).await?;
         // In the queue until the first choice is worked on.
         let Some((_, Event::Started { cached })) = plan.events.recv().await else {
             return Err(Error::fault(STOPPED));
         };
         plan.cached = cached;
-        meter.started();
-        meter.prompt_tokens(plan.prompt as u64);
-        meter.cached_tokens(cached as u64);
+        plan.timing.started();
         if fault == Some(Fault::Error) {
             return Err(Error::fault("a fault was asked for"));
         }
@@ -109,9 +81,9 @@ impl Service {
             model: request.model,
         };
         if !request.stream {
-            return at_once(plan, heading, fault, meter).await;
+            return at_once(plan, heading, fault).await;
         }
-        let chunks = Chunks::new(heading, request.include_usage);
+        let chunks = Chunks::new(heading, request.running_usage.then_some(plan.prompt));
         let answer = Answer::new(plan, chunks, request.include_usage, fault);
         let headers =
             [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
@@ -122,7 +94,7 @@ impl Service {
     /// same answer.
     async fn ask(&self, request: &Request) -> Result<Plan, Error> {
         let room = request.room()?;
-        let (sender, events) = unbounded_channel();
+        let (timing, (sender, events)) = (Timing::new(), unbounded_channel());
         let mut choices = Vec::with_capacity(request.n);
         for choice in 0..request.n {
             let seed = hash((&request.prompt, request.seed, choice));
@@ -137,28 +109,26 @@ impl Service {
             let stopped = |_| Error::fault(STOPPED);
             self.jobs.send(job).await.map_err(stopped)?;
         }
-        Ok(Plan { events, choices, prompt: request.prompt.len(), cached: 0 })
+        Ok(Plan { events, choices, prompt: request.prompt.len(), cached: 0, timing })
     }
 }
 
 async fn chat(
     State(service): State<Service>,
-    meter: RequestMeter,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let fault = Fault::of(&headers)?;
-    service.answer(Request::read(Kind::Chat, &read(body)?)?, fault, &meter).await
+    service.answer(Request::read(Kind::Chat, &read(body)?)?, fault).await
 }
 
 async fn completion(
     State(service): State<Service>,
-    meter: RequestMeter,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let fault = Fault::of(&headers)?;
-    service.answer(Request::read(Kind::Completion, &read(body)?)?, fault, &meter).await
+    service.answer(Request::read(Kind::Completion, &read(body)?)?, fault).await
 }
 
 fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Error> {
@@ -173,19 +143,16 @@ async fn at_once(
     mut plan: Plan,
     heading: Heading,
     fault: Option<Fault>,
-    meter: &RequestMeter,
 ) -> Result<Response, Error> {
     let mut choices: Vec<(Text, Shape)> =
         plan.choices.iter().map(|shape| (Text::default(), *shape)).collect();
     let mut words = vec![0; choices.len()];
-    let (mut open, mut has_begun) = (choices.len(), false);
+    let mut open = choices.len();
     while open > 0 {
         match plan.events.recv().await {
             Some((_, Event::Started { .. })) => {}
             Some((choice, Event::Word(word))) => {
-                if !mem::replace(&mut has_begun, true) {
-                    meter.first_token(); // nothing of it is seen in the bytes
-                }
+                plan.timing.word();
                 let (text, shape) = &mut choices[choice];
                 text.push(*shape, words[choice], word);
                 words[choice] += 1;
@@ -194,7 +161,7 @@ async fn at_once(
             None => return Err(Error::fault(STOPPED)),
         }
     }
-    let answer = whole(heading, &choices, plan.usage());
+    let answer = whole(heading, &choices, plan.usage(), plan.metrics());
     let json = [(header::CONTENT_TYPE, "application/json")];
     match fault {
         Some(Fault::StreamError) => return Err(Error::fault("a fault was asked for")),

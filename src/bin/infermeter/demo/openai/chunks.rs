@@ -23,8 +23,8 @@ pub(crate) struct Chunks {
     kind: Kind,
     /// What all events of it begin with.
     head: String,
-    /// What all but the last end with.
-    tail: &'static str,
+    /// Tokens of the prompt, where every event tells what its choice took so far.
+    running: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Heading {
 // === impl Chunks ===
 
 impl Chunks {
-    pub(crate) fn new(heading: Heading, include_usage: bool) -> Self {
+    pub(crate) fn new(heading: Heading, running: Option<usize>) -> Self {
         let Heading { kind, number: _, created, model } = heading;
         let id = heading.id();
         let object = match kind {
@@ -88,14 +88,13 @@ impl Chunks {
         let head = format!(
             r#"data: {{"id":"{id}","object":"{object}","created":{created},"model":"{model}","choices":["#
         );
-        let tail = if include_usage { "],\"usage\":null}\n\n" } else { "]}\n\n" };
-        Self { kind, head, tail }
+        Self { kind, head, running }
     }
 
     /// Says who speaks, before the first word; completions have no such thing.
     pub(crate) fn prelude(&self, choice: usize) -> Option<String> {
         let delta = r#""delta":{"role":"assistant","content":""}"#;
-        (self.kind == Kind::Chat).then(|| self.event(choice, delta, "null"))
+        (self.kind == Kind::Chat).then(|| self.event(choice, delta, "null", 0))
     }
 
     /// The word at a place of a choice. NB: words need no escapes.
@@ -109,39 +108,48 @@ impl Chunks {
             Kind::Chat => format!(r#""delta":{{"content":"{space}{word}"}}"#),
             Kind::Completion => format!(r#""text":"{space}{word}""#),
         };
-        self.event(choice, &content, "null")
+        self.event(choice, &content, "null", place + 1)
     }
 
-    pub(crate) fn finish(&self, choice: usize, finish: Finish) -> String {
+    pub(crate) fn finish(&self, choice: usize, shape: Shape) -> String {
         let content = match self.kind {
             Kind::Chat => r#""delta":{}"#,
             Kind::Completion => r#""text":"""#,
         };
-        let reason = match finish {
+        let reason = match shape.finish {
             Finish::Stop => r#""stop""#,
             Finish::Length => r#""length""#,
         };
-        self.event(choice, content, reason)
+        self.event(choice, content, reason, shape.words)
     }
 
     /// For those who ask for it: no choices, but what it took.
-    pub(crate) fn usage(&self, usage: Usage) -> String {
+    pub(crate) fn usage(&self, usage: Usage, metrics: Option<Value>) -> String {
         let (head, usage) = (&self.head, usage.json());
-        format!("{head}],\"usage\":{usage}}}\n\n")
+        let metrics = metrics.map(|metrics| format!(",\"metrics\":{metrics}")).unwrap_or_default();
+        format!("{head}],\"usage\":{usage}{metrics}}}\n\n")
     }
 
     pub(crate) fn error(error: &Error) -> String {
         format!("data: {}\n\n", error.json())
     }
 
-    fn event(&self, choice: usize, content: &str, finish: &str) -> String {
-        let Self { kind: _, head, tail } = self;
-        let mut event = String::with_capacity(head.len() + content.len() + 80);
+    fn event(&self, choice: usize, content: &str, finish: &str, words: usize) -> String {
+        let Self { kind: _, head, running } = self;
+        let mut event = String::with_capacity(head.len() + content.len() + 160);
         // A String takes all.
         let _ = write!(
             event,
-            r#"{head}{{"index":{choice},{content},"logprobs":null,"finish_reason":{finish}}}{tail}"#
+            r#"{head}{{"index":{choice},{content},"logprobs":null,"finish_reason":{finish}}}]"#
         );
+        if let Some(prompt) = running {
+            let total = prompt + words;
+            let _ = write!(
+                event,
+                r#","usage":{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{words}}}"#
+            );
+        }
+        event.push_str("}\n\n");
         event
     }
 }
@@ -183,7 +191,12 @@ impl Usage {
 }
 
 /// An answer that is not streamed.
-pub(crate) fn whole(heading: Heading, choices: &[(Text, Shape)], usage: Usage) -> String {
+pub(crate) fn whole(
+    heading: Heading,
+    choices: &[(Text, Shape)],
+    usage: Usage,
+    metrics: Option<Value>,
+) -> String {
     let Heading { kind, number: _, created, model } = heading;
     let choice = |(index, (text, shape)): (usize, &(Text, Shape))| {
         let reason = shape.finish.as_str();
@@ -217,6 +230,7 @@ pub(crate) fn whole(heading: Heading, choices: &[(Text, Shape)], usage: Usage) -
         "model": model.name,
         "choices": choices.iter().enumerate().map(choice).collect::<Vec<_>>(),
         "usage": usage.json(),
+        "metrics": metrics,
     })
     .to_string()
 }
@@ -226,8 +240,8 @@ mod tests {
     use super::*;
     use crate::demo::openai::MODELS;
 
-    fn chunks(kind: Kind, include_usage: bool) -> Chunks {
-        Chunks::new(Heading { kind, number: 7, created: 1, model: MODELS[0] }, include_usage)
+    fn chunks(kind: Kind, running: Option<usize>) -> Chunks {
+        Chunks::new(Heading { kind, number: 7, created: 1, model: MODELS[0] }, running)
     }
 
     fn parse(event: &str) -> Value {
@@ -237,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_event_is_json_as_clients_expect_it() {
-        let chat = chunks(Kind::Chat, true);
+        let chat = chunks(Kind::Chat, None);
         let shape = Shape { words: 3, thoughts: 1, finish: Finish::Length };
         let word = parse(&chat.word(1, shape, 2, "river"));
         let choice = json!([{"index": 1, "delta": {"content": " river"}, "logprobs": null,
@@ -245,7 +259,7 @@ mod tests {
         assert_eq!(
             word,
             json!({"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1,
-                "model": "demo-40b", "choices": choice, "usage": null})
+                "model": "demo-40b", "choices": choice})
         );
         let thought = parse(&chat.word(0, shape, 0, "hm"));
         assert_eq!(thought["choices"][0]["delta"], json!({"reasoning_content": "hm"}));
@@ -253,18 +267,39 @@ mod tests {
         assert_eq!(first["choices"][0]["delta"], json!({"content": "the"}));
         let prelude = parse(&chat.prelude(0).unwrap());
         assert_eq!(prelude["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
-        assert_eq!(parse(&chat.finish(0, Finish::Length))["choices"][0]["finish_reason"], "length");
-        let usage = parse(&chat.usage(Usage { prompt: 5, cached: 2, completion: 3, reasoning: 1 }));
+        assert_eq!(parse(&chat.finish(0, shape))["choices"][0]["finish_reason"], "length");
+        let usage = Usage { prompt: 5, cached: 2, completion: 3, reasoning: 1 };
+        assert!(parse(&chat.usage(usage, None)).get("metrics").is_none());
+        let usage = parse(&chat.usage(usage, Some(json!({"queue_time_ms": 0.5}))));
+        assert_eq!(usage["metrics"]["queue_time_ms"], 0.5);
         assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(8)));
         assert_eq!(usage["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
 
-        let completion = chunks(Kind::Completion, false);
+        let completion = chunks(Kind::Completion, None);
         let shape = Shape { words: 3, thoughts: 0, finish: Finish::Stop };
         let word = parse(&completion.word(0, shape, 0, "river"));
         assert_eq!((&word["choices"][0]["text"], &word["id"]), (&json!("river"), &json!("cmpl-7")));
         assert!(word.get("usage").is_none() && completion.prelude(0).is_none());
-        assert_eq!(parse(&completion.finish(0, Finish::Stop))["choices"][0]["text"], "");
+        assert_eq!(parse(&completion.finish(0, shape))["choices"][0]["text"], "");
         let error = parse(&Chunks::error(&Error::fault("no luck")));
         assert_eq!(error["error"]["type"], "server_error");
+    }
+
+    #[test]
+    fn a_running_usage_is_that_of_a_choice() {
+        let (chat, shape) =
+            (chunks(Kind::Chat, Some(5)), Shape { words: 3, thoughts: 0, finish: Finish::Stop });
+        let told = |event: &str| parse(event)["usage"]["completion_tokens"].clone();
+        let words = [0, 1].map(|choice| told(&chat.word(choice, shape, 1, "sea")));
+        assert_eq!(words, [2, 2]);
+        assert_eq!(
+            (told(&chat.prelude(0).unwrap()), told(&chat.finish(0, shape))),
+            (0.into(), 3.into())
+        );
+        let event = parse(&chat.word(0, shape, 0, "sea"));
+        assert_eq!(
+            (&event["usage"]["prompt_tokens"], &event["usage"]["total_tokens"]),
+            (&json!(5), &json!(6))
+        );
     }
 }

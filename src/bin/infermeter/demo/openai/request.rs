@@ -16,6 +16,8 @@ pub(crate) struct Request {
     pub(crate) n: usize,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Usage so far in every event; only together with the final one.
+    pub(crate) running_usage: bool,
     pub(crate) seed: u64,
     /// How much of a chat's answer it thinks first, in quarters.
     pub(crate) effort: usize,
@@ -49,6 +51,8 @@ impl Request {
             Some(Value::Object(options)) => Some(Fields(options)),
             Some(other) => return Err(Error::field("stream_options", other, "an object")),
         };
+        let option = |key| options.map_or(Ok(false), |options| options.flag(key));
+        let include_usage = option("include_usage")?;
         Ok(Self {
             kind,
             model,
@@ -56,7 +60,8 @@ impl Request {
             max_tokens,
             n: fields.number("n", 1, MOST_CHOICES)?.unwrap_or(1),
             stream: fields.flag("stream")?,
-            include_usage: options.map_or(Ok(false), |options| options.flag("include_usage"))?,
+            include_usage,
+            running_usage: include_usage && option("continuous_usage_stats")?,
             seed: fields.get("seed").map_or(0, |seed| hash(seed.to_string())),
             effort: effort(fields)?,
         })
@@ -210,7 +215,14 @@ mod tests {
             "stream": true, "stream_options": {"include_usage": true}, "model": "demo-40b-sql"});
         let request = read(Kind::Chat, body).unwrap();
         assert_eq!((request.prompt.len(), request.n, request.room()), (7, 2, Ok(7)));
-        assert!(request.stream && request.include_usage);
+        assert!(request.stream && request.include_usage && !request.running_usage);
+        for (options, running) in [
+            (json!({"include_usage": true, "continuous_usage_stats": true}), true),
+            (json!({"continuous_usage_stats": true}), false),
+        ] {
+            let body = json!({"prompt": "a", "stream": true, "stream_options": options});
+            assert_eq!(read(Kind::Completion, body).unwrap().running_usage, running);
+        }
         assert_eq!(request.model.adapter, Some("demo-40b-sql"));
 
         let request = read(Kind::Completion, json!({"prompt": ["one two"], "n": null})).unwrap();
