@@ -1,5 +1,100 @@
 //! The reverse proxy: stands in front of an inference service, passes everything through, and
 //! measures what goes by.
+//!
+//! For a service that cannot wear an [`InferenceLayer`](crate::InferenceLayer), vLLM for instance.
+//! What is measured is a POST to an inference endpoint (see [`Endpoint`](crate::layer::Endpoint)),
+//! from the arrival of its head until the last byte of its answer was taken, or its client has left.
+//!
+//! ```no_run
+//! use infermeter::{Meter, exporter::Prometheus, proxy::Proxy};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let meter = Meter::new();
+//! let proxy = Proxy::builder("http://127.0.0.1:8000").meter(meter.clone()).build()?;
+//! let exporter = Prometheus::builder().meter(meter).process(false).serve("127.0.0.1:8001").await?;
+//!
+//! let listener = TcpListener::bind("127.0.0.1:8080").await?;
+//! // Ends after the future, once those who are there have their answers, or two minutes later.
+//! proxy.serve(listener, async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
+//! exporter.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The binary's `infermeter proxy` is this with flags; `docs/proxy.md` has them, what happens to each
+//! header, and every error.
+//!
+//! # What it does
+//!
+//! - It passes bodies on both ways as they come. A request is ended at the upstream as soon as its
+//!   client has left.
+//! - It reads the JSON of a measured request before it sends it on, up to 8 MiB, to learn which
+//!   model is asked for, and how many choices and tokens.
+//! - It has engines tell the token counts of a stream, where its client did not ask for them, and
+//!   takes them out of the answer again: see [`InjectUsage`] and
+//!   [`exact_aborts`](ProxyBuilder::exact_aborts).
+//! - It asks the upstream which models it serves. Only their names become labels; see
+//!   [`ProxyBuilder::model`].
+//! - It makes an `X-Request-Id` where there is none, and adds `Via` and `X-Forwarded-*`.
+//! - It tells errors of its own as OpenAI does, with a stable `code`.
+//!
+//! # What it never does
+//!
+//! - It does not change the status of an answer, nor a byte of the body that its client would have
+//!   had from the upstream itself; `docs/proxy.md` tells the two cases in which it has to guess that.
+//! - It does not hold anything back: of a stream whose usage is taken out, the event in which a
+//!   choice ends waits for the next one, and no other.
+//! - It does not send anything twice, unless nothing of it was sent.
+//! - It does not fail a request because it could not read it.
+//! - It does not balance: behind it is one upstream.
+//!
+//! # In which order
+//!
+//! ```text
+//! connection ─► request id ─► InferenceLayer ─► AdmissionLayer ─► read, ask for usage ─► upstream
+//!     ◄─ take out usage ◄─ measured, as the upstream sent it ◄───────────────────────────────┘
+//! ```
+//!
+//! An [`AdmissionLayer`](crate::AdmissionLayer) is there if one is [given](ProxyBuilder::admission).
+//! The wait in it, and what the engine tells of its own queue, are queue time
+//! ([`Start::Told`](crate::Start::Told)); of an engine that tells nothing there is none.
+//!
+//! # Several cores
+//!
+//! [`Proxy::serve`] works on the runtime that it is called on; one with several threads will do.
+//! What costs least is a thread for each core with a runtime of its own, and a clone of the proxy
+//! and the listener. All share the meter and the limits, but not the connections to the upstream.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{future::pending, io, net::TcpListener, thread};
+//!
+//! use infermeter::proxy::Proxy;
+//! use tokio::runtime;
+//!
+//! let proxy = Proxy::builder("http://127.0.0.1:8000").build()?;
+//! let listener = TcpListener::bind("127.0.0.1:8080")?;
+//! listener.set_nonblocking(true)?;
+//! let threads: Vec<_> = (0..thread::available_parallelism()?.get())
+//!     .map(|_| {
+//!         let (proxy, listener) = (proxy.clone(), listener.try_clone()?);
+//!         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+//!         Ok(thread::spawn(move || {
+//!             runtime.block_on(async {
+//!                 proxy.serve(tokio::net::TcpListener::from_std(listener)?, pending()).await;
+//!                 io::Result::Ok(())
+//!             })
+//!         }))
+//!     })
+//!     .collect::<io::Result<_>>()?;
+//! for thread in threads {
+//!     thread.join().expect("nothing panics there")?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod asking;
 mod body;
