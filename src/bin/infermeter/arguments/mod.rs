@@ -1,5 +1,7 @@
 //! What can be said on the command line, or by environment variables.
 
+#[cfg(test)]
+mod documented;
 mod proxy;
 mod values;
 
