@@ -1,6 +1,6 @@
 //! Which engine is behind the upstream, and what it needs to be asked for.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::wire::Wire;
 
@@ -59,7 +59,6 @@ impl Api {
 impl Engine {
     /// By what `/v1/models` says of a model's owner, and how the server calls itself.
     pub(super) fn of(model: &str, owned_by: Option<&str>, headers: &HeaderMap) -> Self {
-        let server = headers.get(http::header::SERVER).and_then(|server| server.to_str().ok());
         match owned_by {
             Some("vllm") => Self::Vllm,
             Some("infermeter") => Self::Infermeter,
@@ -71,9 +70,16 @@ impl Engine {
             Some("openai" | "openai-internal" | "system") => Self::OpenAi,
             // TGI writes the name of the model there.
             Some(owner) if owner == model => Self::Tgi,
-            None if server.is_some_and(|server| server.starts_with("BaseHTTP/")) => Self::MlxLm,
+            None => Self::of_no_model(headers),
             _ => Self::Unknown,
         }
+    }
+
+    /// By how the server calls itself only.
+    pub(super) fn of_no_model(headers: &HeaderMap) -> Self {
+        let server = headers.get(header::SERVER).map(HeaderValue::as_bytes);
+        let is_python = server.is_some_and(|server| server.starts_with(b"BaseHTTP/"));
+        if is_python { Self::MlxLm } else { Self::Unknown }
     }
 
     /// How it tells the usage of a stream. Read from the engines' sources, and for vLLM, llama.cpp

@@ -56,7 +56,8 @@ pub(super) async fn keep(
         let pause = if listed.is_some() { EVERY } else { AGAIN };
         if let Some(mut listing) = listed {
             let before = known.get();
-            if configured {
+            // NB: who lists nothing now may have before.
+            if configured || listing.models.is_empty() {
                 listing.models.clone_from(&before.models);
             }
             if *before != listing {
@@ -82,6 +83,11 @@ async fn ask(upstream: &Upstream, uri: &Uri) -> Option<Listing> {
 }
 
 fn read(body: &Bytes, headers: &HeaderMap) -> Option<Listing> {
+    if body.is_empty() {
+        // NB: so mlx-lm does, which fails after the head where the machine has no cache of models.
+        let engine = Engine::of_no_model(headers);
+        return (engine != Engine::Unknown).then(|| Listing { models: Vec::new(), engine });
+    }
     let Models { data } = serde_json::from_slice(body).ok()?;
     let first = data.first()?;
     let engine = Engine::of(&first.id, first.owned_by.as_deref(), headers);
@@ -100,6 +106,15 @@ fn read(body: &Bytes, headers: &HeaderMap) -> Option<Listing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_that_lists_nothing() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(read(&Bytes::new(), &headers), None);
+        headers.insert(header::SERVER, "BaseHTTP/0.6 Python/3.11.7".parse().unwrap());
+        let listing = read(&Bytes::new(), &headers);
+        assert_eq!(listing, Some(Listing { models: Vec::new(), engine: Engine::MlxLm }));
+    }
 
     #[test]
     fn models_and_their_owner() {
