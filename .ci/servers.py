@@ -235,7 +235,7 @@ def show(servers):
     """What there is to look at after a failure."""
     for server in servers:
         print(f"--- log of {server.name}\n{server.text()[-8000:]}")
-        page = re.search(r"curl (http://\S+/metrics)\n", server.text())
+        page = re.search(r"(?:curl|metrics) (http://\S+/metrics)\n", server.text())
         if page and server.process.poll() is None:
             print(f"--- page of {server.name}\n{get(page.group(1))}")
     sys.stdout.flush()

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from gateway import cut, named, post
+from gateway import ask, cut, named, post, without_what_varies
 
 
 @dataclass
@@ -23,6 +23,12 @@ class Case:
     """What the engine's answer tells otherwise than its counters do: what must be counted, by what
     the engine counted and the answer, and why."""
 
+    model: str | None = None
+    """The label that it is counted for; `None` is that of the model."""
+
+    same: object = None
+    """What makes two answers to the same request the same bytes; `None` is nothing further."""
+
     sees: str | None = None
     """What must be in the answer, so that the case is the one it is there for."""
 
@@ -30,7 +36,8 @@ class Case:
 def check(checks, case, gateway, engine):
     """Sends one request through the gateway, and compares what both have counted."""
     before = engine.counters()
-    status, answer = post(gateway.url, case.path, json.dumps(case.body))
+    body = json.dumps(case.body)
+    status, answer, headers = ask(gateway.url, case.path, body)
     ours, theirs = gateway.counted(), engine.counted_since(before, case, answer)
     checks.equal(f"{case.name}: status", status, case.status)
     if case.sees:
@@ -42,11 +49,29 @@ def check(checks, case, gateway, engine):
             expected, note = told(theirs[what], answer), f"known: {engine.name} counts {theirs[what]}, {why}"
         checks.equal(f"{case.name}: {what} ({note})", ours[what], expected)
     ends = named(ours, "end")
+    checks.equal(f"{case.name}: received", ours["received"], sum(ends.values()))
     if "/" not in case.end:
         ends = {end.split("/")[0]: count for end, count in ends.items()}
     checks.equal(f"{case.name}: end", ends, {case.end: 1})
+    labels = {case.model or gateway.model}
+    checks.equal(f"{case.name}: model", set(named(ours, "model")), labels)
     if case.source:
         checks.equal(f"{case.name}: source", named(ours, "source"), {case.source: 1})
+    check_same(checks, case, (status, answer, headers), ask(engine.url, case.path, body))
+
+
+def check_same(checks, case, passed, direct):
+    """What came through the gateway is what the engine says to whoever asks it directly."""
+    (status, answer, headers), (own_status, own_answer, own_headers) = passed, direct
+    checks.equal(f"{case.name}: status without a gateway", status, own_status)
+    added = [pair for pair in headers if pair not in own_headers]
+    checks.equal(f"{case.name}: headers added", [name for name, _ in added], ["x-request-id"])
+    checks.equal(f"{case.name}: headers lost", [pair for pair in own_headers if pair not in headers], [])
+    seen, own = (
+        (case.same or bytes)(without_what_varies(answer)) for answer in (answer, own_answer)
+    )
+    what = f"{case.name}: answer without a gateway"
+    checks.that(what, seen == own, f"{len(answer)} bytes, the same" if seen == own else f"{seen}, not {own}")
 
 
 def check_cut(checks, name, path, body, content, after, gateway, engine):
@@ -61,7 +86,7 @@ def check_cut(checks, name, path, body, content, after, gateway, engine):
     checks.within(f"{name}: generated, {seen} events seen", ours["generated"], least, most)
     aborted = sum(count for end, count in named(ours, "end").items() if end.startswith("aborted/"))
     checks.equal(f"{name}: aborted", aborted, 1)
-    checks.equal(f"{name}: requests", ours["measured"], 1)
+    checks.equal(f"{name}: requests", (ours["received"], ours["measured"]), (1, 1))
 
 
 def check_unmeasured(checks, name, path, body, gateway):

@@ -1,11 +1,13 @@
-"""The service in front of an engine, a client of it, and what its page counts for one request."""
+"""The proxy in front of an engine, a client of it, and what its page counts for one request."""
 
 import http.client
+import json
+import re
 import socket
 import urllib.parse
 from collections import Counter
 
-from servers import Page, Server, wait_for
+from servers import Page, Server, get, wait_for
 
 COUNTS = {
     "prompt": "vllm:prompt_tokens_total",
@@ -13,16 +15,37 @@ COUNTS = {
     "measured": "vllm:request_total",
 }
 
+# What differs from one answer to the next of the same engine: names, times, and what it remembers.
+VARIES = re.compile(
+    rb'(?P<name>"(?:id|created|created_at|completed_at|(?:item|response|request|call)_id|timings|time_ms|'
+    rb'cached_tokens|cache_read_input_tokens|input_tokens|cache|processed|cache_n|tokens_cached|'
+    rb'generation_settings)": ?)(?:"[^"]*"|[\d.e+-]+|\{[^{}]*\})|^: .*\n\n',
+    re.MULTILINE,
+)
+
+# Of a connection, or of the moment.
+NOT_PASSED = {"connection", "content-length", "date", "keep-alive", "transfer-encoding"}
+
 
 class Gateway(Server):
-    """`examples/pass_through`."""
+    """`infermeter proxy`."""
 
-    def __init__(self, folder, name, binary, engine):
-        address = urllib.parse.urlsplit(engine).netloc
-        super().__init__(folder, name, binary, address, "127.0.0.1:0", "127.0.0.1:0")
-        self.url = self.says(r"(http://\S+) passes on")
-        self.page_url = self.says(r"curl (http://\S+/metrics)")
+    def __init__(self, folder, name, binary, engine, *options):
+        super().__init__(
+            folder, name, binary, "proxy", f"--upstream={engine}", "--listen=127.0.0.1:0",
+            "--metrics-listen=127.0.0.1:0", *options,
+        )
+        self.url = self.says(r"service (http://\S+)")
+        self.page_url = self.says(r"metrics (http://\S+/metrics)")
+        self.model = json.loads(get(f"{engine}/v1/models"))["data"][0]["id"]
+        # It asks the engine too, and does not wait for that with requests.
+        wait_for("the model on the page", lambda: f'model_name="{self.model}"' in Page(self.page_url).text)
         self.before = self.now()
+
+    def stop(self):
+        # It would wait for a last scrape.
+        self.process.kill()
+        self.process.wait()
 
     def now(self):
         page = Page(self.page_url)
@@ -32,7 +55,10 @@ class Gateway(Server):
                 counts["end", f"{sample.labels['outcome']}/{sample.labels['reason']}"] += int(sample.value)
             elif sample.name == "infermeter_token_accounting_total":
                 counts["source", sample.labels["source"]] += int(sample.value)
+            elif sample.name in COUNTS.values():
+                counts["model", sample.labels["model_name"]] += int(sample.value)
         counts["in flight"] = int(page.sum("infermeter_requests_in_flight"))
+        counts["received"] = int(page.sum("infermeter_requests_received_total"))
         return counts
 
     def has_more(self):
@@ -60,13 +86,28 @@ def named(counts, kind):
 
 def post(url, path, body, headers=()):
     """One request on a connection of its own: the status, and the body whole."""
+    return ask(url, path, body, headers)[:2]
+
+
+def ask(url, path, body, headers=()):
+    """The same, and the headers of the answer."""
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
     try:
         connection.request("POST", path, body, {"content-type": "application/json", **dict(headers)})
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(), headers_of(answer)
     finally:
         connection.close()
+
+
+def headers_of(answer):
+    pairs = ((name.lower(), value) for name, value in answer.getheaders())
+    return sorted(pair for pair in pairs if pair[0] not in NOT_PASSED)
+
+
+def without_what_varies(answer):
+    """For two answers of the same engine to the same request."""
+    return VARIES.sub(rb"\g<name>", answer)
 
 
 def cut(url, path, body, content, after, has_come):

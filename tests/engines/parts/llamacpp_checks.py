@@ -42,6 +42,11 @@ def half(engine, _answer):
     return engine // 2
 
 
+def lines(answer):
+    """Which of several choices goes first is left to chance."""
+    return sorted(answer.split(b"\n"))
+
+
 UNTOLD = {"prompt": (lambda *_: 0, "and tells nothing")}
 ONE_OF_TWO = {"generated": (half, "and tells one choice")}
 FIRST_OF_TWO = ONE_OF_TWO | {"prompt": (half, "and tells the first prompt")}
@@ -70,9 +75,11 @@ CASES = [
     Case("chat, n = 2", "/v1/chat/completions", {**CHAT, "n": 2, "max_tokens": 6}, "success/length",
          "usage", differs=ONE_OF_TWO),
     Case("chat stream, n = 2", "/v1/chat/completions", {**CHAT, "n": 2, "stream": True, "max_tokens": 6},
-         "success/length", "engine_frame"),
+         "success/length", "engine_frame", same=lines),
     Case("chat stream with usage, n = 2", "/v1/chat/completions", {**CHAT, **ASKED, "n": 2, "max_tokens": 6},
-         "success/length", "usage"),
+         "success/length", "usage", same=lines),
+    Case("chat, another model's name", "/v1/chat/completions", {**CHAT, "model": "other-7b", "max_tokens": 3},
+         "success/length", "usage", model="other"),
     Case("tool call", "/v1/chat/completions", {**CHAT, **TOOLS}, "success/length", "usage",
          sees='"tool_calls"'),
     Case("tool call, stream", "/v1/chat/completions", {**CHAT, **TOOLS, "stream": True},
@@ -86,7 +93,7 @@ CASES = [
          "success/length", "usage", differs=FIRST_OF_TWO),
     Case("completion stream, two prompts", "/v1/completions",
          {"prompt": [TEXT, OTHER], "stream": True, "max_tokens": 4}, "success/length", "usage",
-         differs=ONE_PROMPT),
+         differs=ONE_PROMPT, same=lines),
     Case("native", "/completion", {"prompt": TEXT, "n_predict": 6}, "success/length", "engine_frame"),
     Case("native stream", "/completion", {"prompt": TEXT, "stream": True, "n_predict": 6},
          "success/length", "engine_frame"),
@@ -97,12 +104,12 @@ CASES = [
     Case("native, n = 2", "/completion", {"prompt": TEXT, "n": 2, "n_predict": 6}, "success/length",
          "engine_frame"),
     Case("native stream, n = 2", "/completion", {"prompt": TEXT, "n": 2, "stream": True, "n_predict": 6},
-         "success/length", "engine_frame"),
+         "success/length", "engine_frame", same=lines),
     Case("native, two prompts", "/completion", {"prompt": [TEXT, OTHER], "n_predict": 4},
          "success/length", "engine_frame"),
     Case("native stream, two prompts", "/completion",
          {"prompt": [TEXT, OTHER], "stream": True, "n_predict": 4}, "success/length",
-         "engine_frame"),
+         "engine_frame", same=lines),
     # NB: below no version it speaks its own format, not that of /v1/completions.
     Case("native by another name", "/completions", {"prompt": TEXT, "n_predict": 6}, "success/length",
          "engine_frame"),
