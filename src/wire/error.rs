@@ -17,6 +17,9 @@ struct RawError<'a> {
     message: Raw<'a>,
 }
 
+/// How vLLM's message begins, in every format that it speaks.
+const VLLM_TOO_LONG: &str = "This model's maximum context length is ";
+
 /// Reads an error, an object or a text; `null` and an empty one are none.
 ///
 /// `sentence` is how the message of a format begins that has no code for a prompt that does not fit
@@ -43,7 +46,8 @@ impl RawError<'_> {
             )
         };
         let message = self.message.and_then(word).unwrap_or_default();
-        let begins_so = sentence.is_some_and(|sentence| message.starts_with(sentence));
+        let mut sentences = [Some(VLLM_TOO_LONG), sentence].into_iter().flatten();
+        let begins_so = sentences.any(|sentence| message.starts_with(sentence));
         if begins_so || names_it(self.code) || names_it(self.kind) {
             ErrorKind::ContextLength
         } else {

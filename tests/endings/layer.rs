@@ -240,18 +240,17 @@ async fn finish_reason_abort() {
 }
 
 #[tokio::test]
-async fn context_length_only_where_the_code_says_so() {
-    let body = |code| {
-        let json: &'static str =
-            format!("{{\"error\":{{\"code\":\"{code}\",\"type\":\"invalid\"}}}}").leak();
-        Scripted::new([Step::Data(json)])
-    };
-    for (code, expected) in [
-        ("context_length_exceeded", "failure context_length 400"),
-        ("other", "failure invalid_request 400"),
+async fn context_length_only_where_the_error_says_so() {
+    for (json, expected) in [
+        (r#"{"error":{"code":"context_length_exceeded"}}"#, "failure context_length 400"),
+        (
+            r#"{"error":{"message":"This model's maximum context length is 9 tokens. So","code":400}}"#,
+            "failure context_length 400",
+        ),
+        (r#"{"error":{"code":"other","message":"no"}}"#, "failure invalid_request 400"),
     ] {
-        let outcome = through(400, "application/json", body(code), Poll::All).await;
-        assert_eq!(outcome, expected);
+        let body = Scripted::new([Step::Data(json)]);
+        assert_eq!(through(400, "application/json", body, Poll::All).await, expected);
     }
 }
 
