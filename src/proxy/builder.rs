@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use super::{
     Proxy,
     asking::{Asking, InjectUsage},
+    connections::Limits,
     forward::Shared,
     models::Known,
     upstream::{Address, tls},
@@ -202,6 +203,7 @@ impl ProxyBuilder {
             first_byte_timeout: self.first_byte_timeout,
             idle_timeout: self.idle_timeout,
             max_request_body: self.max_request_body,
+            limits: Limits::default(),
         };
         Ok(Proxy {
             shared: Arc::new(shared),

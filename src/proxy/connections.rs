@@ -1,10 +1,9 @@
 //! The connections of clients, from the first to the last.
 
 use std::{
-    convert::Infallible,
     error::Error,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -23,23 +22,38 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tower::Service;
 
-/// The address of the client, among the extensions of its requests.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
+use super::socket::{Peer, Socket};
+
+/// The client, among the extensions of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    pub(super) peer: Peer,
+}
 
 /// How far the end has come.
+///
+/// NB: whoever has subscribed to it is alive, and is waited for.
 #[derive(Debug)]
 pub(super) struct Drain {
     stage: watch::Sender<Stage>,
     /// For those who cannot be woken by `stage`.
     cut: Arc<AtomicBool>,
-    /// Closed once nobody is alive any more.
-    alive: mpsc::Sender<Infallible>,
+}
+
+/// How long clients may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A head has to come within this time, from the end of the request before it on. Clients keep
+    /// their connections for shorter than that.
+    pub(super) head: Duration,
+    /// In the middle of a body.
+    pub(super) pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +64,6 @@ enum Stage {
     /// Nothing any more.
     Cut,
 }
-
-/// Kept by everybody for whose end the proxy waits.
-#[derive(Debug)]
-pub(super) struct Alive {
-    _guard: mpsc::Sender<Infallible>,
-}
-
-/// A head has to come within this time, from the end of the request before it on. Clients keep
-/// their connections for shorter than that.
-const HEAD: Duration = Duration::from_secs(60);
 
 /// The longest head, in bytes: 431 beyond it.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -80,9 +84,9 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 pub(super) async fn serve<S, B>(
     listener: TcpListener,
     service: S,
-    drain: Arc<Drain>,
-    mut last: mpsc::Receiver<Infallible>,
-    limit: Duration,
+    drain: &Drain,
+    limits: Limits,
+    drain_timeout: Duration,
     stop: impl Future<Output = ()>,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -99,8 +103,9 @@ pub(super) async fn serve<S, B>(
         };
         match accepted {
             Ok((stream, client)) => {
-                let (service, drain) = (service.clone(), Arc::clone(&drain));
-                tokio::spawn(connection(stream, client, service, drain));
+                // NB: from here on, so that it does not miss the end.
+                let stage = drain.stage.subscribe();
+                tokio::spawn(connection(stream, client, service.clone(), stage, limits));
             }
             // NB: out of file descriptors, for instance, which is no reason to end.
             Err(error) if is_of_the_client(&error) => {}
@@ -112,55 +117,75 @@ pub(super) async fn serve<S, B>(
     }
     drop(listener);
     drain.enter(Stage::Stopping);
-    // NB: whoever keeps it is alive.
-    let left = Arc::downgrade(&drain);
-    drop((service, drain));
-    if timeout(limit, last.recv()).await.is_err() {
-        if let Some(left) = left.upgrade() {
-            left.enter(Stage::Cut);
-        }
-        let _ = timeout(LAST_STEPS, last.recv()).await;
+    if timeout(drain_timeout, drain.stage.closed()).await.is_err() {
+        drain.enter(Stage::Cut);
+        let _ = timeout(LAST_STEPS, drain.stage.closed()).await;
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, client: SocketAddr, service: S, drain: Arc<Drain>)
+async fn connection<S, B>(
+    stream: TcpStream,
+    address: SocketAddr,
+    service: S,
+    mut stage: watch::Receiver<Stage>,
+    limits: Limits,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Error + Send + Sync,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    // A token is sent when it comes.
+    let _ = stream.set_nodelay(true);
+    let (socket, end) = Socket::new(stream);
+    let client = Client { address, peer: end.peer() };
+    if serve_one(socket, client, service, &mut stage, limits).await {
+        // Nobody waits for that.
+        drop(stage);
+        end.linger().await;
+    }
+}
+
+/// Whether it came to an end by itself.
+async fn serve_one<S, B>(
+    socket: Socket,
+    client: Client,
+    service: S,
+    stage: &mut watch::Receiver<Stage>,
+    limits: Limits,
+) -> bool
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let _alive = drain.alive();
-    let mut stage = drain.stage.subscribe();
-    drop(drain);
-    // A token is sent when it comes.
-    let _ = stream.set_nodelay(true);
     let has_spoken = Arc::new(AtomicBool::new(false));
     let speaks = Arc::clone(&has_spoken);
     let service = service_fn(move |mut request: Request<Incoming>| {
         speaks.store(true, Relaxed);
-        request.extensions_mut().insert(Client(client.ip()));
+        request.extensions_mut().insert(client.clone());
         service.clone().call(request)
     });
-    let builder = builder();
-    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut silence = pin!(sleep(HEAD));
+    let builder = builder(limits);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
+    let mut silence = pin!(sleep(limits.head));
     let mut is_silent = true;
     loop {
         tokio::select! {
             biased;
             // Whatever ends it has been answered or has nobody to be told.
-            _ = &mut serving => return,
+            _ = &mut serving => return true,
             now = stage.changed() => match *stage.borrow_and_update() {
-                _ if now.is_err() => return,
+                _ if now.is_err() => return false,
                 Stage::Open => {}
                 Stage::Stopping => serving.as_mut().graceful_shutdown(),
-                Stage::Cut => return,
+                Stage::Cut => return false,
             },
             // NB: hyper does not limit the time in which it finds out what protocol is spoken.
             () = &mut silence, if is_silent => {
                 if !has_spoken.load(Relaxed) {
-                    return;
+                    return false;
                 }
                 is_silent = false;
             }
@@ -168,12 +193,12 @@ where
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(limits.head)
         .max_buf_size(LONGEST_HEAD)
         .http2()
         .timer(TokioTimer::new())
@@ -187,19 +212,21 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { head: minute, pause: minute }
+    }
+}
+
 // === impl Drain ===
 
 impl Drain {
-    /// What `last` is given to `serve` for.
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Infallible>) {
-        let (alive, last) = mpsc::channel(1);
+    pub(super) fn new() -> Arc<Self> {
         let (stage, _) = watch::channel(Stage::Open);
-        (Arc::new(Self { stage, cut: Arc::default(), alive }), last)
-    }
-
-    /// The proxy waits for the end of whoever keeps this.
-    pub(super) fn alive(&self) -> Alive {
-        Alive { _guard: self.alive.clone() }
+        Arc::new(Self { stage, cut: Arc::default() })
     }
 
     /// Set once nobody is waited for any longer.
@@ -207,7 +234,7 @@ impl Drain {
         Arc::clone(&self.cut)
     }
 
-    /// The moment when nobody is waited for any longer.
+    /// The moment when nobody is waited for any longer. Whoever waits for it is waited for.
     pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut stage = self.stage.subscribe();
         async move {

@@ -2,31 +2,29 @@
 
 use std::{
     error, fmt,
+    future::{pending, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
 use super::{
     asking::Asking,
-    body::{Answer, Deadlines, Failure, RequestBody, Upload, UploadError},
-    connections::{Client, Drain},
+    body::{Answer, Deadlines, Progress, RequestBody, Upload, UploadError},
+    connections::{Client, Drain, Limits},
     headers,
     refusal::Refusal,
     tunnel,
     upstream::{Address, SendError, Upstream},
     usage::Spliced,
 };
-use crate::{layer::InferenceLayer, outcome::FailureReason, record::RequestMeter};
+use crate::{layer::InferenceLayer, record::RequestMeter};
 
 /// Passes requests on.
 #[derive(Clone)]
@@ -45,6 +43,7 @@ pub(super) struct Shared {
     pub(super) first_byte_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_request_body: Option<u64>,
+    pub(super) limits: Limits,
 }
 
 /// The client has gone away: there is nobody to answer.
@@ -55,13 +54,6 @@ pub(super) struct ClientLeft;
 enum Failed {
     Client,
     Refused(Refusal),
-}
-
-/// One that waits for its head. Dropped when the proxy ends, the request has not been given up by
-/// its client.
-struct Waits {
-    meter: RequestMeter,
-    cut: Arc<AtomicBool>,
 }
 
 /// How much of a request is read ahead to learn what it asks for; a longer one goes by unread.
@@ -82,10 +74,7 @@ impl Service<Request<Incoming>> for Forward {
         let this = self.clone();
         Box::pin(async move {
             let meter = RequestMeter::of(&request);
-            let waits = Waits { meter: meter.clone(), cut: this.drain.cut_flag() };
-            let answer = this.answer(request, &meter).await;
-            drop(waits);
-            match answer {
+            match this.answer(request, &meter).await {
                 Ok(answer) => Ok(answer),
                 Err(Failed::Refused(refusal)) => {
                     if let Some(reason) = refusal.reason {
@@ -114,12 +103,14 @@ impl Forward {
         let Some(uri) = self.shared.address.uri(request.uri()) else {
             return Err(Refusal::target().into());
         };
-        let protocol = headers::upgrade(request.headers());
+        let is_http11 = request.version() == Version::HTTP_11;
+        let protocol = headers::upgrade(request.headers()).filter(|_| is_http11);
         let client_side = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
 
         let (mut parts, body) = request.into_parts();
-        let upload = Upload::new(body, self.shared.max_request_body);
-        let failure = upload.failure();
+        let Shared { max_request_body, limits, .. } = *self.shared;
+        let upload = Upload::new(body, max_request_body, limits.pause);
+        let progress = upload.progress();
         if let Some(error) = upload.is_too_large() {
             return Err(error.into());
         }
@@ -130,10 +121,10 @@ impl Forward {
             parts.headers.remove(header::ACCEPT_ENCODING);
             hide
         });
+        let client = parts.extensions.remove::<Client>();
+        headers::for_upstream(&mut parts, client.as_ref().map(|client| client.address.ip()));
         parts.uri = uri;
         parts.version = Version::HTTP_11;
-        let client = parts.extensions.get::<Client>().map(|client| client.0);
-        headers::for_upstream(&mut parts.headers, client);
         if let (Some(length), true) =
             (body.whole_length(), parts.headers.contains_key(header::CONTENT_LENGTH))
         {
@@ -144,20 +135,19 @@ impl Forward {
         }
         parts.extensions = http::Extensions::new();
 
-        let deadlines = Deadlines {
-            first_byte: self.shared.first_byte_timeout.map(|limit| Instant::now() + limit),
-            idle: self.shared.idle_timeout,
+        let mut deadlines = Deadlines { first_byte: None, idle: self.shared.idle_timeout };
+        let answer = tokio::select! {
+            answer = self.upstream.send(Request::from_parts(parts, body)) => answer,
+            () = self.first_byte(&progress, &mut deadlines.first_byte) => {
+                return Err(Refusal::first_byte().into());
+            }
+            () = left(client.as_ref()) => return Err(Failed::Client),
         };
-        let sent = self.upstream.send(Request::from_parts(parts, body));
-        let answer = match deadlines.first_byte {
-            Some(until) => match timeout_at(until, sent).await {
-                Ok(answer) => answer,
-                Err(_) => return Err(Refusal::first_byte().into()),
-            },
-            None => sent.await,
-        };
-        let answer = answer.map_err(|error| Failed::send(&error, &failure))?;
-        let mut answer = self.pass_back(answer, client_side, deadlines, meter);
+        let answer = answer.map_err(|error| Failed::send(&error, &progress))?;
+        let mut answer = self.pass_back(answer, client_side, deadlines, &progress, meter)?;
+        poll_fn(|cx| Poll::Ready(answer.body_mut().look_ahead(cx)))
+            .await
+            .map_err(|error| Failed::broken(&error, &progress))?;
         if let Some(hide) = hide {
             answer.extensions_mut().insert(hide);
         }
@@ -183,17 +173,36 @@ impl Forward {
         Ok((body, spliced))
     }
 
+    /// Ends when the upstream has taken too long to begin; `until` is that moment.
+    async fn first_byte(&self, upload: &Progress, until: &mut Option<Instant>) {
+        let Some(limit) = self.shared.first_byte_timeout else { return pending().await };
+        // What was read ahead was not the upstream's time.
+        upload.has_moved();
+        loop {
+            let moment = Instant::now() + limit;
+            *until = Some(moment);
+            sleep_until(moment).await;
+            // NB: nor is what a client takes to send its request.
+            if !upload.has_moved() {
+                return;
+            }
+        }
+    }
+
     fn pass_back(
         &self,
         mut answer: Response<Incoming>,
         client_side: Option<OnUpgrade>,
         deadlines: Deadlines,
+        upload: &Progress,
         meter: &RequestMeter,
-    ) -> Response<Answer> {
-        let changed = (answer.status() == StatusCode::SWITCHING_PROTOCOLS)
-            .then(|| answer.headers().get(header::UPGRADE).cloned())
-            .flatten();
-        if let (Some(client_side), Some(_)) = (client_side, &changed) {
+    ) -> Result<Response<Answer>, Refusal> {
+        let mut changed = None;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            changed = answer.headers().get(header::UPGRADE).cloned();
+            let (Some(client_side), Some(_)) = (client_side, &changed) else {
+                return Err(Refusal::unasked());
+            };
             tunnel::join(client_side, hyper::upgrade::on(&mut answer), &self.drain);
         }
         headers::drop_hop_by_hop(answer.headers_mut());
@@ -202,8 +211,15 @@ impl Forward {
         }
         // NB: the version is that of this hop.
         *answer.version_mut() = Version::HTTP_11;
-        let (meter, cut) = (meter.clone(), self.drain.cut_flag());
-        answer.map(|body| Answer::relayed(body, deadlines, meter, cut))
+        let (upload, meter, cut) = (upload.clone(), meter.clone(), self.drain.cut_flag());
+        Ok(answer.map(|body| Answer::relayed(body, deadlines, upload, meter, cut)))
+    }
+}
+
+async fn left(client: Option<&Client>) {
+    match client {
+        Some(client) => client.peer.left().await,
+        None => pending().await,
     }
 }
 
@@ -217,10 +233,17 @@ impl fmt::Debug for Forward {
 
 impl Failed {
     /// NB: an upload that fails shows as a request that could not be sent.
-    fn send(error: &SendError, failure: &Failure) -> Self {
-        match failure.get() {
+    fn send(error: &SendError, upload: &Progress) -> Self {
+        match upload.failure() {
             Some(upload) => upload.into(),
             None => Refusal::send(error).into(),
+        }
+    }
+
+    fn broken(error: &hyper::Error, upload: &Progress) -> Self {
+        match upload.failure() {
+            Some(upload) => upload.into(),
+            None => Refusal::broken(error).into(),
         }
     }
 }
@@ -234,16 +257,6 @@ impl From<Refusal> for Failed {
 impl From<UploadError> for Failed {
     fn from(error: UploadError) -> Self {
         Refusal::upload(&error).map_or(Self::Client, Self::Refused)
-    }
-}
-
-// === impl Waits ===
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        if self.cut.load(Relaxed) {
-            self.meter.fail(FailureReason::Timeout);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
 
 /// Only between two neighbours, by RFC 9110 section 7.6.1 and by custom; `upgrade` and `te` have
 /// rules of their own.
@@ -37,7 +37,11 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Makes the head of a request one for the upstream.
-pub(super) fn for_upstream(headers: &mut HeaderMap, client: Option<IpAddr>) {
+pub(super) fn for_upstream(head: &mut Parts, client: Option<IpAddr>) {
+    let Parts { uri, version, headers, .. } = head;
+    if *version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     let takes_trailers = takes_trailers(headers);
     drop_hop_by_hop(headers);
     // NB: answered here, by whoever reads the body.
@@ -51,10 +55,28 @@ pub(super) fn for_upstream(headers: &mut HeaderMap, client: Option<IpAddr>) {
         // NB: what was there stays; whom of it to trust is known to who deployed this.
         headers.append(&FORWARDED_FOR, client);
     }
-    if let Some(host) = headers.remove(header::HOST) {
+    // NB: a target that names a host counts for more, and HTTP/2 has nothing else.
+    let host = headers.remove(header::HOST);
+    if let Some(host) = uri.authority().and_then(host_of).or(host) {
         headers.entry(&FORWARDED_HOST).or_insert(host);
     }
     headers.entry(&FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+}
+
+/// HTTP/2 may have a cookie in each of several headers; before it, there is one with all of them.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1 {
+        if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
+    }
+}
+
+/// Without the name of a user.
+fn host_of(authority: &Authority) -> Option<HeaderValue> {
+    authority.as_str().rsplit('@').next()?.parse().ok()
 }
 
 /// Which protocol a client wants to change to, where that can be passed on.
@@ -99,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_between_neighbours_stays_there() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("connection", "close, X-Mine"),
             ("connection", "x-other"),
             ("x-mine", "1"),
@@ -114,7 +136,7 @@ mod tests {
             ("host", "shop.example"),
             ("x-forwarded-for", "10.0.0.1"),
         ]);
-        for_upstream(&mut headers, Some([127, 0, 0, 1].into()));
+        let headers = sent_on("/", headers, Some([127, 0, 0, 1].into()));
         let expected = map(&[
             ("x-third", "3"),
             ("te", "trailers"),
@@ -132,9 +154,35 @@ mod tests {
         let said = [("x-forwarded-host", "a"), ("x-forwarded-proto", "https")];
         let mut headers = map(&said);
         headers.insert(header::HOST, "b".parse().unwrap());
-        for_upstream(&mut headers, None);
+        let mut headers = sent_on("/", headers, None);
         headers.remove(header::VIA);
         assert_eq!(headers, map(&said));
+    }
+
+    #[test]
+    fn the_target_says_the_host_and_cookies_are_one() {
+        let cookies = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("host", "b")]);
+        let headers = sent_on("http://me@a:80/", cookies.clone(), None);
+        assert_eq!(headers[&FORWARDED_HOST], "a:80");
+        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 2);
+
+        let mut request = head("https://a/", cookies);
+        request.version = Version::HTTP_2;
+        for_upstream(&mut request, None);
+        let cookies: Vec<_> = request.headers.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    fn head(uri: &str, headers: HeaderMap) -> Parts {
+        let (mut head, ()) = http::Request::get(uri).body(()).unwrap().into_parts();
+        head.headers = headers;
+        head
+    }
+
+    fn sent_on(uri: &str, headers: HeaderMap, client: Option<IpAddr>) -> HeaderMap {
+        let mut head = head(uri, headers);
+        for_upstream(&mut head, client);
+        head.headers
     }
 
     #[test]

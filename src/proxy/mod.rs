@@ -100,6 +100,7 @@ mod asking;
 mod body;
 mod builder;
 mod connections;
+mod cut;
 mod engine;
 mod forward;
 mod front;
@@ -109,6 +110,7 @@ mod models;
 #[allow(clippy::module_inception)]
 mod proxy;
 mod refusal;
+mod socket;
 mod tunnel;
 mod upstream;
 mod usage;

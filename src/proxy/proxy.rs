@@ -15,6 +15,7 @@ use tower::Layer;
 use super::{
     ProxyBuilder,
     connections::{self, Drain},
+    cut::Cuttable,
     forward::{Forward, Shared},
     front::Front,
     listing,
@@ -65,18 +66,20 @@ impl Proxy {
             let (upstream, meter) = (upstream.clone(), self.meter.clone());
             tokio::spawn(listing::keep(address, upstream, meter, known, self.has_models))
         });
-        let (drain, last) = Drain::new();
+        let drain = Drain::new();
+        let (cut, limits) = (drain.cut_flag(), self.shared.limits);
         let shared = Arc::clone(&self.shared);
         let forward = Forward { shared, upstream, drain: Arc::clone(&drain) };
         let (layer, limit) = (&self.shared.layer, self.drain_timeout);
         match &self.admission {
             Some(admission) => {
-                let service = Front::new(layer.layer(admission.layer(forward)));
-                connections::serve(listener, service, drain, last, limit, stop).await;
+                let inside = Cuttable::new(admission.layer(forward), cut);
+                let service = Front::new(layer.layer(inside));
+                connections::serve(listener, service, &drain, limits, limit, stop).await;
             }
             None => {
-                let service = Front::new(layer.layer(forward));
-                connections::serve(listener, service, drain, last, limit, stop).await;
+                let service = Front::new(layer.layer(Cuttable::new(forward, cut)));
+                connections::serve(listener, service, &drain, limits, limit, stop).await;
             }
         }
         if let Some(listing) = listing {

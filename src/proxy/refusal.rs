@@ -84,6 +84,18 @@ impl Refusal {
         }
     }
 
+    /// For an answer whose body is broken from the start.
+    pub(super) fn broken(error: &hyper::Error) -> Self {
+        let message = format!("The upstream broke off before it answered: {error}.");
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_closed", message)
+    }
+
+    /// For a change to another protocol that nobody has asked for.
+    pub(super) fn unasked() -> Self {
+        let message = "The upstream's answer is not valid HTTP: it changes the protocol unasked.";
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_invalid", message)
+    }
+
     /// `None` where there is nobody any more to be told.
     pub(super) fn upload(error: &UploadError) -> Option<Self> {
         let (status, code) = match error {

@@ -7,5 +7,5 @@ mod upload;
 pub(super) use self::{
     relay::{Answer, Deadlines},
     request::RequestBody,
-    upload::{Failure, Upload, UploadError},
+    upload::{Progress, Upload, UploadError},
 };

@@ -20,6 +20,8 @@ use crate::{outcome::FailureReason, record::RequestMeter};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+use super::{Progress, UploadError};
+
 /// An answer: what the upstream sends, or an error of ours.
 #[derive(Debug)]
 pub(in crate::proxy) struct Answer {
@@ -31,8 +33,17 @@ pub(in crate::proxy) struct Answer {
 
 #[derive(Debug)]
 enum Kind {
-    Relayed { inner: Incoming, waiting: Option<Box<Waiting>> },
+    Relayed(Relayed),
     Own(Option<Bytes>),
+}
+
+#[derive(Debug)]
+struct Relayed {
+    inner: Incoming,
+    waiting: Option<Box<Waiting>>,
+    /// What was polled before it was asked for.
+    ahead: Option<Option<Frame<Bytes>>>,
+    upload: Progress,
 }
 
 /// How long an upstream may take.
@@ -61,12 +72,31 @@ impl Answer {
     pub(in crate::proxy) fn relayed(
         inner: Incoming,
         deadlines: Deadlines,
+        upload: Progress,
         meter: RequestMeter,
         cut: Arc<AtomicBool>,
     ) -> Self {
         let has_any = deadlines.first_byte.is_some() || deadlines.idle.is_some();
         let waiting = has_any.then(|| Box::new(Waiting::new(deadlines)));
-        Self { kind: Kind::Relayed { inner, waiting }, meter, cut }
+        let kind = Kind::Relayed(Relayed { inner, waiting, ahead: None, upload });
+        Self { kind, meter, cut }
+    }
+
+    /// Takes what is there already, without waiting for it; an error is that of an answer which is
+    /// broken from the start.
+    ///
+    /// NB: where a body fails before its first byte, hyper sends nothing, not even the head.
+    pub(in crate::proxy) fn look_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<(), hyper::Error> {
+        let Kind::Relayed(relayed) = &mut self.kind else { return Ok(()) };
+        if relayed.ahead.is_none() && !relayed.inner.is_end_stream() {
+            if let Poll::Ready(frame) = relayed.poll_inner(cx) {
+                relayed.ahead = Some(frame.transpose()?);
+            }
+        }
+        Ok(())
     }
 
     pub(in crate::proxy) fn own(body: Bytes) -> Self {
@@ -84,19 +114,24 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { kind, meter, .. } = &mut *self;
-        let (inner, waiting) = match kind {
-            Kind::Relayed { inner, waiting } => (inner, waiting),
+        let relayed = match kind {
+            Kind::Relayed(relayed) => relayed,
             Kind::Own(body) => return Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
         };
-        match Pin::new(inner).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                if let (Some(waiting), Some(Ok(frame))) = (waiting, &frame) {
-                    waiting.came(frame);
+        if let Some(frame) = relayed.ahead.take() {
+            return Poll::Ready(frame.map(Ok));
+        }
+        match relayed.poll_inner(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                // The upstream lacks the rest of the request.
+                if relayed.upload.failure() == Some(UploadError::Left) {
+                    meter.client_left();
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(Some(Err(error.into())))
             }
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
             Poll::Pending => {
-                let Some(waiting) = waiting else { return Poll::Pending };
+                let Some(waiting) = &mut relayed.waiting else { return Poll::Pending };
                 ready!(waiting.until.as_mut().poll(cx));
                 meter.fail(FailureReason::Timeout);
                 Poll::Ready(Some(Err("the upstream took too long".into())))
@@ -106,14 +141,14 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Relayed { inner, .. } => inner.is_end_stream(),
+            Kind::Relayed(Relayed { inner, ahead, .. }) => ahead.is_none() && inner.is_end_stream(),
             Kind::Own(body) => body.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Relayed { inner, .. } => inner.size_hint(),
+            Kind::Relayed(relayed) => relayed.size_hint(),
             Kind::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
         }
     }
@@ -125,6 +160,36 @@ impl Drop for Answer {
         if self.cut.load(Relaxed) {
             self.meter.fail(FailureReason::Timeout);
         }
+    }
+}
+
+// === impl Relayed ===
+
+impl Relayed {
+    fn poll_inner(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let (Some(waiting), Some(Ok(frame))) = (&mut self.waiting, &frame) {
+            waiting.came(frame);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.inner.size_hint();
+        let ahead = self.ahead.iter().flatten().filter_map(Frame::data_ref);
+        let ahead: u64 = ahead.map(|data| data.len() as u64).sum();
+        if ahead > 0 {
+            let (lower, upper) = (hint.lower() + ahead, hint.upper().map(|upper| upper + ahead));
+            hint = SizeHint::new();
+            hint.set_lower(lower);
+            if let Some(upper) = upper {
+                hint.set_upper(upper);
+            }
+        }
+        hint
     }
 }
 

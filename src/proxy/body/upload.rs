@@ -4,8 +4,11 @@ use std::{
     error::Error,
     fmt, io,
     pin::Pin,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -23,14 +26,22 @@ pub(in crate::proxy) struct Upload {
     /// Bytes that have come.
     read: u64,
     limit: Option<u64>,
-    /// From the moment that nothing came until something does.
+    longest_pause: Duration,
     pause: Option<Pin<Box<Sleep>>>,
-    failure: Failure,
+    /// Nothing came when it was last asked for something.
+    is_pausing: bool,
+    progress: Progress,
 }
 
-/// Why an upload failed, for whoever does not see the body any more.
+/// How an upload goes, for whoever does not see the body any more.
 #[derive(Clone, Debug, Default)]
-pub(in crate::proxy) struct Failure(Arc<OnceLock<UploadError>>);
+pub(in crate::proxy) struct Progress(Arc<Passed>);
+
+#[derive(Debug, Default)]
+struct Passed {
+    failure: OnceLock<UploadError>,
+    has_moved: AtomicBool,
+}
 
 /// A request whose body did not come as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +56,17 @@ pub(in crate::proxy) enum UploadError {
     TooSlow(Duration),
 }
 
-/// How long a client may send nothing in the middle of a body.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 // === impl Upload ===
 
 impl Upload {
-    pub(in crate::proxy) fn new(inner: Incoming, limit: Option<u64>) -> Self {
-        Self { inner, read: 0, limit, pause: None, failure: Failure::default() }
+    /// `limit` is how many bytes it may have, `longest_pause` how long the client may send nothing.
+    pub(in crate::proxy) fn new(
+        inner: Incoming,
+        limit: Option<u64>,
+        longest_pause: Duration,
+    ) -> Self {
+        let progress = Progress::default();
+        Self { inner, read: 0, limit, longest_pause, pause: None, is_pausing: false, progress }
     }
 
     /// Whether it says itself that it is too long.
@@ -61,12 +75,25 @@ impl Upload {
         Some(UploadError::TooLarge(limit))
     }
 
-    pub(in crate::proxy) fn failure(&self) -> Failure {
-        self.failure.clone()
+    pub(in crate::proxy) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     fn fail(&self, error: UploadError) -> UploadError {
-        self.failure.0.get_or_init(|| error).clone()
+        self.progress.0.failure.get_or_init(|| error).clone()
+    }
+
+    /// Nothing has come: ends once that was so for too long.
+    ///
+    /// NB: the pause begins when something was asked for. Before that, it may be the upstream that
+    /// takes its time.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.longest_pause;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !std::mem::replace(&mut self.is_pausing, true) {
+            pause.as_mut().reset(Instant::now() + limit);
+        }
+        pause.as_mut().poll(cx)
     }
 }
 
@@ -81,17 +108,12 @@ impl Body for Upload {
         let this = &mut *self;
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         let Poll::Ready(frame) = polled else {
-            let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(LONGEST_PAUSE)));
-            return match pause.as_mut().poll(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => {
-                    Poll::Ready(Some(Err(this.fail(UploadError::TooSlow(LONGEST_PAUSE)))))
-                }
-            };
+            ready!(this.poll_pause(cx));
+            let error = UploadError::TooSlow(this.longest_pause);
+            return Poll::Ready(Some(Err(this.fail(error))));
         };
-        if let Some(pause) = &mut this.pause {
-            pause.as_mut().reset(Instant::now() + LONGEST_PAUSE);
-        }
+        this.is_pausing = false;
+        this.progress.0.has_moved.store(true, Relaxed);
         match frame {
             Some(Ok(frame)) => {
                 this.read += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -114,11 +136,16 @@ impl Body for Upload {
     }
 }
 
-// === impl Failure ===
+// === impl Progress ===
 
-impl Failure {
-    pub(in crate::proxy) fn get(&self) -> Option<UploadError> {
-        self.0.get().cloned()
+impl Progress {
+    pub(in crate::proxy) fn failure(&self) -> Option<UploadError> {
+        self.0.failure.get().cloned()
+    }
+
+    /// Whether something has come since this was last asked.
+    pub(in crate::proxy) fn has_moved(&self) -> bool {
+        self.0.has_moved.swap(false, Relaxed)
     }
 }
 

@@ -1,0 +1,155 @@
+//! The socket of a client: it can be asked whether the client has gone, and is closed with care.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::{sleep, timeout},
+};
+
+/// What hyper reads from and writes to. Dropped, it says to the client that nothing more comes; the
+/// connection is closed once the [`End`] is dropped as well.
+#[derive(Debug)]
+pub(super) struct Socket {
+    read: Arc<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+}
+
+/// What is left of a socket in the end.
+#[derive(Debug)]
+pub(super) struct End(Arc<OwnedReadHalf>);
+
+/// Whoever is on the other side.
+#[derive(Clone, Debug)]
+pub(super) struct Peer(Weak<OwnedReadHalf>);
+
+/// How often a client is looked after that cannot be seen to go.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long what a client still sends is thrown away, until it has read that there is no use.
+const LINGER: Duration = Duration::from_secs(1);
+
+// === impl Socket ===
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> (Self, End) {
+        let (read, write) = stream.into_split();
+        let read = Arc::new(read);
+        let end = End(Arc::clone(&read));
+        (Self { read, write }, end)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream: &TcpStream = (*self.read).as_ref();
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.write.is_write_vectored()
+    }
+}
+
+// === impl End ===
+
+impl End {
+    pub(super) fn peer(&self) -> Peer {
+        Peer(Arc::downgrade(&self.0))
+    }
+
+    /// Once the socket is dropped, waits for a moment until the client has closed its side.
+    ///
+    /// NB: closed with something unread, a connection is reset, and the client may lose an answer
+    /// that it has not read yet: that its body is too large, for instance.
+    pub(super) async fn linger(self) {
+        // It goes on in another protocol.
+        if Arc::strong_count(&self.0) > 1 {
+            return;
+        }
+        let stream: &TcpStream = (*self.0).as_ref();
+        let _ = timeout(LINGER, async {
+            let mut unread = [0; 4096];
+            loop {
+                stream.readable().await?;
+                match stream.try_read(&mut unread) {
+                    Ok(0) => return io::Result::Ok(()),
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        })
+        .await;
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Waits until the client has closed, or has said that it sends nothing more, also where bytes
+    /// before that were not read.
+    ///
+    /// NB: hyper sees a client go only by reading all that it has sent, and it does not read while
+    /// the upstream takes nothing, nor beyond a request that came too early.
+    pub(super) async fn left(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if self.has_left() {
+                return;
+            }
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        let Some(read) = self.0.upgrade() else { return true };
+        let ready =
+            pin!(read.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+}

@@ -1,0 +1,15 @@
+//! The proxy over real sockets: a client and an upstream that say every byte themselves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod admission;
+mod draining;
+mod faults;
+mod leaving;
+mod running;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "../support/scrape.rs"]
+mod scrape;
+mod smuggling;
+mod upstream;
+mod wire;
