@@ -108,6 +108,9 @@ impl Forward {
         let client_side = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
 
         let (mut parts, body) = request.into_parts();
+        if let Some(flaw) = headers::flaw(&parts) {
+            return Err(Refusal::head(flaw).into());
+        }
         let Shared { max_request_body, limits, .. } = *self.shared;
         let upload = Upload::new(body, max_request_body, limits.pause);
         let progress = upload.progress();

@@ -22,6 +22,20 @@ static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto"
 
 const VIA: HeaderValue = HeaderValue::from_static("1.1 infermeter");
 
+/// What is wrong with the head of a request, though hyper takes it: it has two meanings, or one that
+/// cannot be passed on.
+pub(super) fn flaw(head: &Parts) -> Option<&'static str> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+        return Some("allowed is one Host");
+    }
+    // NB: another coding would be forgotten here, and chunks of chunks be taken for chunks.
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let is_plain = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    (!is_plain).then_some("allowed is no Transfer-Encoding but chunked")
+}
+
 /// Takes out what is meant for a neighbour only, and what `Connection` names.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers

@@ -52,7 +52,13 @@ impl Refusal {
     pub(super) fn target() -> Self {
         let message = "The request target cannot be passed on; allowed is one with a path, such as \
                        /v1/models.";
-        Self::new(StatusCode::BAD_REQUEST, "invalid_target", message)
+        Self::new(StatusCode::BAD_REQUEST, "invalid_target", message).closing()
+    }
+
+    /// For a head that has a flaw.
+    pub(super) fn head(flaw: &str) -> Self {
+        let message = format!("The head of the request is not valid; {flaw}.");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_head", message).closing()
     }
 
     pub(super) fn first_byte() -> Self {
