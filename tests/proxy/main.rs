@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 mod admission;
+mod bodies;
 mod draining;
 mod faults;
+mod heads;
 mod leaving;
+mod protocols;
 mod running;
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "../support/scrape.rs"]
 mod scrape;
 mod smuggling;
+mod upgrades;
 mod upstream;
 mod wire;
