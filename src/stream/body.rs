@@ -79,7 +79,7 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     ///
     /// `on_end` gets the summary once, when the body has ended or is dropped.
     pub fn new(body: B, wire: Wire, on_end: F) -> Self {
-        Self::watch(body, Watch::new(&wire, Head::default(), None), OnEnd(Some(on_end)))
+        Self::watch(body, Watch::new(&wire, &Head::default(), None), OnEnd(Some(on_end)))
     }
 
     /// Watches the body of a response; status, `content-type`, `content-length` and
@@ -94,7 +94,7 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
     pub fn observed_by(response: Response<B>, wire: Wire, observer: O) -> Response<Self> {
         let (parts, body) = response.into_parts();
         let head = Head::new(parts.status, &parts.headers);
-        let watch = Watch::new(&wire, head, Some(&parts.headers));
+        let watch = Watch::new(&wire, &head, Some(&parts.headers));
         Response::from_parts(parts, Self::watch(body, watch, observer))
     }
 

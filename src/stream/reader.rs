@@ -90,6 +90,14 @@ impl Reader {
         }
     }
 
+    /// The whole answer, where it is one that was read.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        match self {
+            Self::Whole(whole, _) => whole.bytes(),
+            _ => None,
+        }
+    }
+
     /// Whether an event was too long to be read.
     pub(super) fn has_skipped(&self) -> bool {
         match self {

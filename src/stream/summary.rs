@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     outcome::{FailureReason, FinishReason, Outcome, Phase, TokenSource, Unread},
-    wire::{ErrorKind, Facts, Finish, Usage},
+    wire::{ErrorDetails, ErrorKind, Facts, Finish, Usage},
 };
 
 /// How a body came to its end.
@@ -62,6 +62,8 @@ pub struct Summary {
     /// How long its prefill took, where the engine tells: what is left of the time to the first
     /// token was spent waiting.
     pub prefill_time: Option<Duration>,
+    /// What the body says of an error, where it tells one and was read.
+    pub error: Option<Box<ErrorDetails>>,
     /// When the body ended.
     pub ended: Instant,
     /// Bytes that passed.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::{
@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     outcome::{TokenSource, Unread},
-    wire::{Facts, MOST_TOKENS, Progress, Usage, Wire, WireFormat},
+    wire::{self, ErrorDetails, Facts, MOST_TOKENS, Progress, Usage, Wire, WireFormat},
 };
 
 pub(super) struct Watch {
-    head: Head,
+    status: Option<StatusCode>,
+    content: Content,
     reader: Reader,
     timing: Timing,
     bytes: u64,
@@ -39,9 +40,10 @@ pub(super) struct Tokens<'a> {
 
 impl Watch {
     #[inline]
-    pub(super) fn new(wire: &Wire, head: Head, headers: Option<&HeaderMap>) -> Self {
-        let (reader, timing) = (Reader::new(wire, &head, headers), Timing::default());
-        Self { head, reader, timing, bytes: 0, length: head.length, is_blind: false }
+    pub(super) fn new(wire: &Wire, head: &Head, headers: Option<&HeaderMap>) -> Self {
+        let Head { status, content, length } = *head;
+        let (reader, timing) = (Reader::new(wire, head, headers), Timing::default());
+        Self { status, content, reader, timing, bytes: 0, length, is_blind: false }
     }
 
     /// Takes what the body itself says of its length.
@@ -77,7 +79,7 @@ impl Watch {
 
     /// Whether the status allows no body.
     pub(super) fn is_bodiless(&self) -> bool {
-        self.head.status.is_some_and(|status| matches!(status.as_u16(), 101 | 204 | 304))
+        self.status.is_some_and(|status| matches!(status.as_u16(), 101 | 204 | 304))
     }
 
     pub(super) fn trailers(&self, trailers: &HeaderMap) -> BodyEnd {
@@ -94,12 +96,13 @@ impl Watch {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
         // What is told by nobody costs nothing.
-        let (facts, usage) = match self.ask(|format| format.facts()) {
-            Some(facts) => {
+        let (facts, usage, error) = match self.ask(|format| format.facts()) {
+            Some(mut facts) => {
+                let error = facts.error_details.take().or_else(|| self.refusal());
                 let usage = facts.usage.believable();
-                (facts, usage)
+                (facts, usage, error)
             }
-            None => (Facts::default(), Usage::default()),
+            None => (Facts::default(), Usage::default(), None),
         };
         let longest = usage.completion.and(facts.longest);
         let unread = match self.reader {
@@ -111,7 +114,7 @@ impl Watch {
             _ if self.reader.has_skipped() && !facts.done => Some(Unread::TooLong),
             _ => None,
         };
-        let (status, end) = (self.head.status, self.grpc_end(end));
+        let (status, end) = (self.status, self.grpc_end(end));
         let got_tokens = self.timing.first.is_some();
         Summary {
             outcome: summary::outcome(
@@ -131,19 +134,27 @@ impl Watch {
             first_token: self.timing.first,
             last_token: self.timing.last,
             time_per_output_token: longest.and_then(|l| self.timing.per_output_token(l)),
+            error,
             ended: now,
             bytes: self.bytes,
             unread,
         }
     }
 
+    /// What the body of an error says where the format does not know its shape: what refuses a
+    /// request is often not the engine.
+    fn refusal(&self) -> Option<Box<ErrorDetails>> {
+        self.status.filter(|status| status.as_u16() >= 400)?;
+        wire::of_body(self.reader.whole()?)
+    }
+
     fn is_grpc(&self) -> bool {
-        matches!(self.head.content, Content::Grpc { .. })
+        matches!(self.content, Content::Grpc { .. })
     }
 
     /// A gRPC answer without a body has its status in the head.
     fn grpc_end(&self, end: BodyEnd) -> BodyEnd {
-        match (self.head.content, end) {
+        match (self.content, end) {
             (Content::Grpc { status: Some(ok) }, BodyEnd::NeverPolled | BodyEnd::Eof) => {
                 BodyEnd::Trailers { grpc: Some(ok) }
             }

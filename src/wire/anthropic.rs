@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
     error,
     json::{Raw, is_filled, number, object, parse, word},
@@ -178,13 +178,12 @@ impl WireFormat for Anthropic {
 impl Anthropic {
     /// Takes an error, in Anthropic's shape or in OpenAI's, which llama.cpp keeps to here.
     fn error_in(&mut self, event: &Event<'_>, message: Option<&Message<'_>>) {
-        let told = message.and_then(|message| error::kind(message.error, Some(TOO_LONG)));
+        self.counts.error.or(|| error::member(message?.error, Some(TOO_LONG)));
         let is_named = || {
             let kind = message.and_then(|message| message.kind).and_then(word);
             kind == Some("error") || (event.name == b"error" && !event.data.is_empty())
         };
-        let told = told.or_else(|| is_named().then_some(ErrorKind::Other));
-        self.counts.error = self.counts.error.or(told);
+        self.counts.error.or(|| is_named().then(|| error::event(event.data)));
     }
 
     /// Counts a piece of content; gives its text where it holds nothing else.

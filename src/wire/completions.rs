@@ -65,7 +65,11 @@ impl WireFormat for Completions {
     fn facts(&self) -> Facts {
         let facts = self.as_known().facts();
         // NB: an error may come before it is known.
-        Facts { error: facts.error.or_else(|| self.openai.facts().error), ..facts }
+        if facts.error.is_some() {
+            return facts;
+        }
+        let Facts { error, error_details, .. } = self.openai.facts();
+        Facts { error, error_details, ..facts }
     }
 }
 

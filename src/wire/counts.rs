@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{ErrorKind, Facts, Finish, Longest, Usage};
+use super::{Facts, Finish, Longest, Usage, error::FirstError};
 use crate::outcome::TokenSource;
 
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Counts {
     /// All of these said how many tokens they carry.
     pub(super) events_are_exact: bool,
     pub(super) finish: Option<Finish>,
-    pub(super) error: Option<ErrorKind>,
+    pub(super) error: FirstError,
     pub(super) done: bool,
     /// How long the request waited in the engine, where that tells.
     pub(super) queue_time: Option<Duration>,
@@ -65,7 +65,7 @@ impl Counts {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let Self { prompt, cached, reasoning, finish, error, done, .. } = *self;
+        let Self { prompt, cached, reasoning, finish, done, .. } = *self;
         let by_events = match self.events_are_exact {
             true => TokenSource::EngineFrame,
             false => TokenSource::Counted,
@@ -73,16 +73,16 @@ impl Counts {
         // Events that never came say nothing: a token may have had no text.
         let counted = (self.counted > 0).then_some((self.counted, by_events));
         let (completion, source) = self.told.or(counted).unzip();
-        Facts {
+        self.error.told_in(Facts {
             usage: Usage { prompt, cached, completion, reasoning },
             source,
             longest: completion.map(|tokens| Longest { choice: 0, tokens, exact: true }),
             finish,
-            error,
             done,
             queue_time: self.queue_time,
             prefill_time: self.prefill_time,
-        }
+            ..Facts::default()
+        })
     }
 }
 

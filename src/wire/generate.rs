@@ -96,7 +96,8 @@ impl WireFormat for Generate {
             None => {
                 let (tgi, sglang) = (self.tgi.facts(), self.sglang.facts());
                 let error = sglang.error.or(tgi.error);
-                Facts { error, done: tgi.done || sglang.done, ..sglang }
+                let error_details = sglang.error_details.or(tgi.error_details);
+                Facts { error, error_details, done: tgi.done || sglang.done, ..sglang }
             }
         }
     }

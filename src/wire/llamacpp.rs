@@ -16,9 +16,9 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    error,
+    error::{self, FirstError},
     json::{MILLIS, Raw, for_each_object, is_filled, number, object, parse, time, word},
     parts::{Parts, Sum},
 };
@@ -31,7 +31,7 @@ pub(super) struct LlamaCpp {
     prompts: Prompts,
     /// A whole answer.
     whole: Option<Facts>,
-    error: Option<ErrorKind>,
+    error: FirstError,
     done: bool,
 }
 
@@ -90,11 +90,10 @@ impl WireFormat for LlamaCpp {
     ) -> Option<Varying<'a>> {
         // NB: older builds send an error in a field of that name, with no `data:` at all.
         if event.name == b"error" && !event.data.is_empty() {
-            self.error =
-                self.error.or_else(|| error::kind_of(event.data)).or(Some(ErrorKind::Other));
+            self.error.or(|| Some(error::event(event.data)));
         }
         let answer: Answer<'_> = parse(event.data)?;
-        self.error = self.error.or_else(|| error::kind(answer.error, None));
+        self.error.or(|| error::member(answer.error, None));
         if answer.is_nothing() {
             return None;
         }
@@ -118,7 +117,7 @@ impl WireFormat for LlamaCpp {
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
         self.done = for_each_object(body, |answer: Answer<'_>| {
-            self.error = self.error.or_else(|| error::kind(answer.error, None));
+            self.error.or(|| error::member(answer.error, None));
             if !answer.is_nothing() {
                 let mut counts = Counts::default();
                 answer.told(&mut counts, &mut self.prompts);
@@ -140,7 +139,7 @@ impl WireFormat for LlamaCpp {
             // Whether they are choices of one prompt shows at their ends.
             (facts.usage.prompt, facts.usage.cached) = (None, None);
         }
-        Facts { error: self.error, done: self.done, ..facts }
+        self.error.told_in(Facts { done: self.done, ..facts })
     }
 }
 

@@ -10,6 +10,7 @@
 mod anthropic;
 mod completions;
 mod counts;
+mod details;
 mod error;
 #[cfg(feature = "proxy")]
 mod gateway;
@@ -35,6 +36,8 @@ use std::{
 
 use http::HeaderMap;
 
+pub use self::details::ErrorDetails;
+pub(crate) use self::details::of_body;
 use crate::outcome::{FinishReason, TokenSource};
 
 /// Which format a response body is written in.
@@ -141,6 +144,8 @@ pub struct Facts {
     pub finish: Option<Finish>,
     /// The response holds an error.
     pub error: Option<ErrorKind>,
+    /// What it says of itself.
+    pub error_details: Option<Box<ErrorDetails>>,
     /// The format's end marker was seen.
     pub done: bool,
     /// How long the request waited before it started, as the engine tells.

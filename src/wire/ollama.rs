@@ -13,8 +13,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
+    error,
     json::{Raw, is_filled, length, number, object, parse, word},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -134,9 +135,7 @@ impl Ollama {
     /// Reads all but the content; says how many tokens are new, where that is told.
     fn read(&mut self, line: &Line<'_>) -> Option<u64> {
         let Self { counts, first, calls_tools } = self;
-        if line.error.is_some_and(is_filled) {
-            counts.error = Some(ErrorKind::Other);
-        }
+        counts.error.or(|| error::member(line.error, None));
         if line.done.is_none_or(|done| done.get() != "true") {
             return None;
         }

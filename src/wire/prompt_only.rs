@@ -81,7 +81,7 @@ impl PromptOnly {
     fn answer(&mut self, bytes: &[u8]) -> Option<()> {
         let answer: Answer<'_> = parse(bytes)?;
         let Self { counts } = self;
-        counts.error = counts.error.or_else(|| error::kind(answer.error, None));
+        counts.error.or(|| error::member(answer.error, None));
         let Some(usage) = object::<RawUsage<'_>>(answer.usage) else { return Some(()) };
         let (prompt, total) = (number(usage.prompt_tokens), number(usage.total_tokens));
         counts.prompt = prompt.or(total).or(counts.prompt);

@@ -7,9 +7,9 @@
 use serde::Deserialize;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    error,
+    error::{self, Error},
     json::{Raw, for_each, is_filled, length, number, object, parse, word},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -159,12 +159,10 @@ fn is_call(kind: &str) -> bool {
 impl Responses {
     /// Takes an error that stands in an event of its own.
     fn error_in(&mut self, event: &Event<'_>, kind: &[u8], told: Option<&Told<'_>>) {
-        let inside = told.and_then(|told| error::kind(told.error, None));
+        self.counts.error.or(|| error::member(told?.error, None));
         // NB: the event is the error: its code stands at its top.
         let is_named = || kind == b"error" || (event.name == b"error" && !event.data.is_empty());
-        let error = inside
-            .or_else(|| is_named().then(|| error::kind_of(event.data).unwrap_or(ErrorKind::Other)));
-        self.counts.error = self.counts.error.or(error);
+        self.counts.error.or(|| is_named().then(|| error::event(event.data)));
     }
 
     fn came<'a>(
@@ -190,7 +188,7 @@ impl Responses {
         }
         // NB: only now, since the response knows more of it.
         if status == "failed" {
-            self.counts.error.get_or_insert(ErrorKind::Other);
+            self.counts.error.or(|| Some(Error::untold()));
         }
     }
 
@@ -199,7 +197,7 @@ impl Responses {
     /// NB: vLLM sends an incomplete answer as completed; its own status is right. llama.cpp says
     /// completed even where the token limit was met.
     fn told(&mut self, response: &Response<'_>, by_event: Option<&str>) {
-        self.counts.error = self.counts.error.or_else(|| error::kind(response.error, None));
+        self.counts.error.or(|| error::member(response.error, None));
         for_each(response.output, |item| self.item(&item));
         let incomplete: Option<Incomplete<'_>> = object(response.incomplete_details);
         let reason = incomplete.and_then(|details| details.reason).and_then(word);
@@ -207,7 +205,7 @@ impl Responses {
             Some("completed") if self.calls_tools => Some(Finish::Reason(FinishReason::ToolCalls)),
             Some("cancelled") => Some(Finish::Abort),
             Some("failed") => {
-                self.counts.error.get_or_insert(ErrorKind::Other);
+                self.counts.error.or(|| Some(Error::untold()));
                 None
             }
             Some("incomplete") => {

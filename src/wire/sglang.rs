@@ -11,9 +11,9 @@
 use serde::Deserialize;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    error,
+    error::{self, FirstError},
     json::{Raw, for_each_object, is_filled, number, object, parse, time, word},
     parts::{Parts, Sum},
 };
@@ -25,7 +25,7 @@ pub(super) struct SgLang {
     parts: Parts,
     /// A whole answer.
     whole: Option<Facts>,
-    error: Option<ErrorKind>,
+    error: FirstError,
     done: bool,
 }
 
@@ -78,7 +78,7 @@ impl WireFormat for SgLang {
             return None;
         }
         let answer: Answer<'_> = parse(event.data)?;
-        self.error = self.error.or_else(|| error::kind(answer.error, None));
+        self.error.or(|| error::member(answer.error, None));
         let meta: Meta<'_> = object(answer.meta_info).unwrap_or_default();
         if answer.is_empty() && meta.is_empty() {
             return None;
@@ -100,7 +100,7 @@ impl WireFormat for SgLang {
     fn whole(&mut self, body: &[u8]) {
         let (mut sum, mut place) = (Sum::default(), 0);
         self.done = for_each_object(body, |answer: Answer<'_>| {
-            self.error = self.error.or_else(|| error::kind(answer.error, None));
+            self.error.or(|| error::member(answer.error, None));
             if let Some(meta) = object::<Meta<'_>>(answer.meta_info) {
                 let mut counts = Counts::default();
                 meta.told(&mut counts);
@@ -118,7 +118,7 @@ impl WireFormat for SgLang {
 
     fn facts(&self) -> Facts {
         let facts = self.whole.clone().unwrap_or_else(|| self.parts.facts());
-        Facts { error: self.error, done: self.done, ..facts }
+        self.error.told_in(Facts { done: self.done, ..facts })
     }
 }
 

@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Longest, MOST_TOKENS, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Longest, MOST_TOKENS, Progress, Usage, Varying, WireFormat,
     counts::Counts,
-    json::{Raw, for_each, for_each_object, is_filled, length, number, object, parse, word},
+    error,
+    json::{Raw, for_each, for_each_object, length, number, object, parse, word},
 };
 use crate::outcome::{FinishReason, TokenSource};
 
@@ -39,6 +40,8 @@ struct Frame<'a> {
     details: Raw<'a>,
     #[serde(borrow)]
     error: Raw<'a>,
+    #[serde(borrow)]
+    error_type: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -127,9 +130,7 @@ impl Tgi {
     /// Reads all but the content.
     fn read(&mut self, frame: &Frame<'_>) {
         let counts = &mut self.counts;
-        if frame.error.is_some_and(is_filled) {
-            counts.error = Some(ErrorKind::Other);
-        }
+        counts.error.or(|| error::member_beside(frame.error, frame.error_type));
         let Some(details) = object::<Details<'_>>(frame.details) else { return };
         let reason = details.finish_reason.and_then(word).map(FinishReason::from_engine);
         counts.finish = reason.map(Finish::Reason).or(counts.finish);

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
     counts::Counts,
+    error,
     json::{Raw, for_each, is_filled, number, parse, word},
 };
 use crate::outcome::{FinishReason, TokenSource};
@@ -113,9 +114,7 @@ impl Triton {
     /// Reads all but the content and its tokens.
     fn read(&mut self, outputs: &Outputs<'_>) {
         let counts = &mut self.counts;
-        if outputs.error.is_some_and(is_filled) {
-            counts.error = Some(ErrorKind::Other);
-        }
+        counts.error.or(|| error::member(outputs.error, None));
         let mut first = None;
         each(outputs.num_input_tokens, |raw| first = first.or_else(|| number(Some(raw))));
         counts.prompt = first.or(counts.prompt);

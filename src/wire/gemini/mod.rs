@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use self::answer::{Answer, Content, Feedback, Part, RawCandidate, RawUsage, latest, said};
 use super::{
-    ErrorKind, Event, Facts, Finish, Longest, Progress, Usage, Varying, WireFormat,
+    Event, Facts, Finish, Longest, Progress, Usage, Varying, WireFormat,
     counts::Counts,
     error,
     json::{for_each, for_each_object, is_filled, number, object, parse},
@@ -78,8 +78,8 @@ impl WireFormat for Gemini {
     ) -> Option<Varying<'a>> {
         let answer: Option<Answer<'a>> = parse(event.data);
         if event.name == b"error" && !event.data.is_empty() {
-            let told = answer.as_ref().and_then(|answer| error::kind(answer.error, Some(TOO_LONG)));
-            self.counts.error.get_or_insert_with(|| told.unwrap_or(ErrorKind::Other));
+            self.counts.error.or(|| error::member(answer.as_ref()?.error, Some(TOO_LONG)));
+            self.counts.error.or(|| Some(error::event(event.data)));
         }
         let Brought { content: got, grown, is_counted } =
             self.answer(&answer?, TokenSource::ContinuousUsage);
@@ -130,7 +130,7 @@ impl WireFormat for Gemini {
 
 impl Gemini {
     fn answer(&mut self, answer: &Answer<'_>, source: TokenSource) -> Brought {
-        self.counts.error = self.counts.error.or_else(|| error::kind(answer.error, Some(TOO_LONG)));
+        self.counts.error.or(|| error::member(answer.error, Some(TOO_LONG)));
         let feedback: Option<Feedback<'_>> = object(answer.prompt_feedback);
         let reason = feedback.and_then(|feedback| feedback.block_reason);
         self.is_blocked |= reason.and_then(said).is_some();

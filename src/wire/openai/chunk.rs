@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::wire::{
-    ErrorKind, error,
+    error::{self, Error},
     json::{MILLIS, Raw, for_each, is_filled, length, number, object, parse, time, word},
 };
 
@@ -163,8 +163,8 @@ impl<'a> Chunk<'a> {
         time(object::<RawTimings<'a>>(self.timings)?.prompt_ms, MILLIS)
     }
 
-    pub(super) fn error(&self) -> Option<ErrorKind> {
-        error::kind(self.error, None)
+    pub(super) fn error(&self) -> Option<Error> {
+        error::member(self.error, None)
     }
 
     pub(super) fn usage(&self) -> Option<Told> {

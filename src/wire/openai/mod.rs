@@ -14,7 +14,10 @@ use self::{
     chunk::{Choice, Chunk},
     tokens::{Scope, Tokens},
 };
-use super::{ErrorKind, Event, Facts, Finish, Progress, Usage, Varying, WireFormat};
+use super::{
+    Event, Facts, Finish, Progress, Usage, Varying, WireFormat,
+    error::{self, FirstError},
+};
 use crate::outcome::FinishReason;
 
 /// Reads OpenAI-shaped answers.
@@ -25,7 +28,7 @@ pub(super) struct OpenAi {
     finish: Option<(u64, FinishReason)>,
     /// Any choice was given up by the engine.
     abort: bool,
-    error: Option<ErrorKind>,
+    error: FirstError,
     done: bool,
     queue_time: Option<Duration>,
     prefill_time: Option<Duration>,
@@ -43,7 +46,7 @@ impl WireFormat for OpenAi {
         }
         // NB: older llama.cpp builds send an error in a field of that name, with no `data:` at all.
         if event.name == b"error" && !event.data.is_empty() {
-            self.error.get_or_insert(ErrorKind::Other);
+            self.error.or(|| Some(error::event(event.data)));
         }
         self.chunk(&Chunk::parse(event.data)?, content)
     }
@@ -54,7 +57,7 @@ impl WireFormat for OpenAi {
 
     fn whole(&mut self, body: &[u8]) {
         let Some(chunk) = Chunk::parse(body) else { return };
-        self.error = chunk.error();
+        self.error.or(|| chunk.error());
         chunk.choices(|choice| {
             self.choice(&choice);
         });
@@ -73,7 +76,7 @@ impl WireFormat for OpenAi {
         // Whose time it is of several choices is not told.
         let is_one = !self.tokens.has_several_choices();
         let (usage, source) = self.tokens.usage(self.done);
-        Facts {
+        self.error.told_in(Facts {
             usage,
             source,
             longest: self.tokens.longest(usage.completion),
@@ -81,11 +84,11 @@ impl WireFormat for OpenAi {
                 _ if self.abort => Some(Finish::Abort),
                 finish => finish.map(|(_, reason)| Finish::Reason(reason)),
             },
-            error: self.error,
             done: self.done,
             queue_time: self.queue_time.filter(|_| is_one),
             prefill_time: self.prefill_time.filter(|_| is_one),
-        }
+            ..Facts::default()
+        })
     }
 }
 
@@ -97,7 +100,7 @@ impl OpenAi {
         chunk: &Chunk<'a>,
         content: &mut dyn FnMut(Progress),
     ) -> Option<Varying<'a>> {
-        self.error = self.error.or_else(|| chunk.error());
+        self.error.or(|| chunk.error());
 
         let (mut choices, mut scope, mut varying) = (0_usize, Scope::Request, None);
         let mut last: Option<Progress> = None;
