@@ -9,7 +9,7 @@ use http::request::Parts;
 use tower::Layer;
 
 use super::{Endpoint, InferenceService, endpoint::Endpoints};
-use crate::record::{Meter, ModelId};
+use crate::record::{Ended, Meter, ModelId, OnEnd};
 
 /// Measures the requests that pass through. See the [module docs](crate::layer).
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ pub(super) struct Config {
     pub(super) start: Start,
     pub(super) model_from: Option<LabelFrom>,
     pub(super) tenant_from: Option<LabelFrom>,
+    pub(super) on_end: Arc<[OnEnd]>,
+    /// A request has to be asked what it says of itself.
+    pub(super) asks_requests: bool,
 }
 
 pub(super) type LabelFrom = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -62,6 +65,8 @@ impl InferenceLayer {
             start: Start::default(),
             model_from: None,
             tenant_from: None,
+            on_end: Arc::default(),
+            asks_requests: false,
         };
         Self { config: Arc::new(config) }
     }
@@ -124,9 +129,38 @@ impl InferenceLayer {
         self.with(|config| config.tenant_from = Some(Arc::new(tenant)))
     }
 
+    /// Is told of each measured request once it has ended and was counted, however it ended: for a
+    /// log, or a bill. Given twice, both are told.
+    ///
+    /// It is called where the request ends, often while its body is dropped, so it must not block:
+    /// what takes long belongs behind a channel. A panic in it costs nothing but its own work.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use infermeter::{InferenceLayer, Meter, record::Ended};
+    ///
+    /// let layer = InferenceLayer::new(Meter::new()).on_end(|ended: &Ended| {
+    ///     if ended.duration > Duration::from_secs(10) {
+    ///         let id = ended.request_id.as_deref().unwrap_or("no id");
+    ///         eprintln!("{id}: {:?} for {:?} tokens", ended.duration, ended.usage.completion);
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_end(self, on_end: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
+        let on_end: OnEnd = Arc::new(on_end);
+        self.with(|config| {
+            config.on_end = config.on_end.iter().cloned().chain([on_end]).collect();
+        })
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         // A clone that was made before keeps its own settings.
-        change(Arc::make_mut(&mut self.config));
+        let config = Arc::make_mut(&mut self.config);
+        change(config);
+        let Config { model_from, tenant_from, on_end, .. } = config;
+        config.asks_requests = model_from.is_some() || tenant_from.is_some() || !on_end.is_empty();
         self
     }
 }
@@ -149,11 +183,6 @@ impl Config {
     #[inline]
     pub(super) fn default_model(&self) -> ModelId {
         *self.default_model.get_or_init(|| self.meter.default_model())
-    }
-
-    /// Whether a request has to be asked for its labels.
-    pub(super) fn asks_requests(&self) -> bool {
-        self.model_from.is_some() || self.tenant_from.is_some()
     }
 }
 

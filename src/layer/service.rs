@@ -16,7 +16,7 @@ use super::{
     layer::{Config, LabelFrom, Start},
     path::full_path,
 };
-use crate::record::{ModelId, Record, RequestMeter, TenantId};
+use crate::record::{Asked, ModelId, Record, RequestMeter, TenantId};
 
 /// Measures the requests of the service inside. See the [module docs](crate::layer).
 #[derive(Clone, Debug)]
@@ -25,10 +25,11 @@ pub struct InferenceService<S> {
     config: Arc<Config>,
 }
 
-/// What a request is counted under.
+/// What a request is counted under, and what is kept of it beside that.
 struct Labels {
     model: ModelId,
     tenant: Option<TenantId>,
+    asked: Option<Arc<Asked>>,
 }
 
 // === impl InferenceService ===
@@ -67,15 +68,15 @@ where
         if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
             return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         }
-        let (model, tenant);
-        if self.config.asks_requests() {
-            (request, Labels { model, tenant }) = self.labels(request);
+        let (model, tenant, asked);
+        if self.config.asks_requests {
+            (request, Labels { model, tenant, asked }) = self.labels(request);
         } else {
-            (model, tenant) = (self.config.default_model(), None);
+            (model, tenant, asked) = (self.config.default_model(), None, None);
         }
         let shared = Arc::clone(self.config.meter.shared());
         let start_is_told = self.config.start == Start::Told;
-        let record = Record::open(shared, &measured.series, model, tenant, start_is_told);
+        let record = Record::open(shared, &measured.series, model, tenant, asked, start_is_told);
         request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
         let open = Open::measured(record, measured.wire.clone(), self.config.start);
         ResponseFuture::new(inner, Some(request), open)
@@ -85,13 +86,14 @@ where
 impl<S> InferenceService<S> {
     /// The labels at arrival, by what the user says.
     fn labels<B>(&self, request: Request<B>) -> (Request<B>, Labels) {
-        let Config { meter, model_from, tenant_from, .. } = &*self.config;
+        let Config { meter, model_from, tenant_from, on_end, .. } = &*self.config;
         let (parts, body) = request.into_parts();
         // The panic hook has told of it.
         let ask = |from: &LabelFrom| catch_unwind(AssertUnwindSafe(|| from(&parts))).ok().flatten();
         let model = model_from.as_ref().and_then(ask);
         let model = model.map_or_else(|| self.config.default_model(), |name| meter.model_id(&name));
         let tenant = tenant_from.as_ref().map(|from| meter.tenant_id(ask(from).as_deref()));
-        (Request::from_parts(parts, body), Labels { model, tenant })
+        let asked = Asked::new(on_end, &parts.headers);
+        (Request::from_parts(parts, body), Labels { model, tenant, asked })
     }
 }

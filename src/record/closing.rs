@@ -1,20 +1,23 @@
 //! What is counted at the end of a request.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    request::{Said, State},
+    ended::{Asked, Ended},
+    request::{Record, State},
+    said::Count,
     series::ModelSeries,
 };
 use crate::{
-    outcome::Outcome,
+    outcome::{Outcome, TokenSource},
     stream::{Summary, per_gap},
     wire::Usage,
 };
 
 /// Everything that is known of a request once it has ended.
+#[derive(Clone, Copy)]
 pub(super) struct Closing<'a> {
     pub(super) outcome: Outcome,
     pub(super) state: &'a State,
@@ -26,6 +29,8 @@ pub(super) struct Closing<'a> {
     /// When the service last told of generated tokens, since arrival.
     pub(super) last_told: Option<Duration>,
     pub(super) arrival: Instant,
+    /// From its arrival to its end.
+    pub(super) whole: Duration,
 }
 
 // === impl Closing ===
@@ -34,20 +39,46 @@ impl Closing<'_> {
     pub(super) fn record(&self, series: &ModelSeries) {
         self.tokens(series);
         self.times(series);
-        let Said { max_tokens, choices, .. } = self.state.said;
-        if let Some(tokens) = max_tokens {
+        if let Some(tokens) = self.said(Count::MaxTokens) {
             series.max_tokens.record(tokens);
         }
-        if let Some(choices) = choices {
+        if let Some(choices) = self.said(Count::Choices) {
             series.choices.record(choices);
         }
+    }
+
+    /// What is told to who asks.
+    #[cold]
+    pub(super) fn ended(self, record: &Record, asked: &Asked, source: TokenSource) -> Ended {
+        let told = self.body.and_then(|body| body.error.as_ref());
+        Ended {
+            request_id: asked.request_id.clone(),
+            traceparent: asked.traceparent.clone(),
+            endpoint: record.shared.endpoint_label(record.endpoint),
+            model: record.shared.model_label(record.model.load(Relaxed)),
+            tenant: record.tenant.map(|tenant| record.shared.tenants.label(tenant)),
+            outcome: self.outcome,
+            phase: self.state.phase,
+            status: self.body.and_then(|body| body.status),
+            error: asked.error.get().or(told).cloned(),
+            arrived: asked.arrived,
+            queue: self.state.started,
+            time_to_first_token: self.state.first_token,
+            duration: self.whole,
+            usage: self.usage(),
+            source,
+        }
+    }
+
+    fn said(&self, count: Count) -> Option<u64> {
+        self.state.said.count(count)
     }
 
     /// Whether nobody has told of any tokens: then there is nothing to count.
     fn tells_none(&self) -> bool {
         let Self { state, body, generated, published, .. } = self;
-        let Said { prompt, cached, reasoning, .. } = &state.said;
-        let said = [prompt, cached, reasoning, generated].iter().any(|count| count.is_some());
+        let counts = [Count::Prompt, Count::Cached, Count::Reasoning];
+        let said = generated.is_some() || counts.iter().any(|count| self.said(*count).is_some());
         let counted = *published > 0 || state.published_prompt > 0;
         !said && !counted && body.is_none_or(|body| body.usage == Usage::default())
     }
@@ -55,25 +86,42 @@ impl Closing<'_> {
     /// Prompt and generated tokens, as far as they were counted.
     pub(super) fn used(&self) -> [u64; 2] {
         let told = self.body.map(|body| body.usage).unwrap_or_default();
-        let prompt = self.state.said.prompt.or(told.prompt).unwrap_or(self.state.published_prompt);
+        let prompt =
+            self.said(Count::Prompt).or(told.prompt).unwrap_or(self.state.published_prompt);
         let completion = self.generated.or(told.completion).unwrap_or(self.published);
         [prompt, completion]
+    }
+
+    /// All tokens that were told or counted.
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = self.body.map(|body| body.usage).unwrap_or_default();
+        let counted = |tokens: u64| Some(tokens).filter(|tokens| *tokens > 0);
+        usage.prompt = self
+            .said(Count::Prompt)
+            .or(usage.prompt)
+            .or_else(|| counted(self.state.published_prompt));
+        usage.cached = self.said(Count::Cached).or(usage.cached);
+        usage.completion = self.generated.or(usage.completion).or_else(|| counted(self.published));
+        usage.reasoning = self.said(Count::Reasoning).or(usage.reasoning);
+        usage
     }
 
     fn tokens(&self, series: &ModelSeries) {
         if self.tells_none() {
             return;
         }
-        let State { said, published_prompt, .. } = self.state;
+        let published_prompt = self.state.published_prompt;
         let told = self.body.map(|body| body.usage).unwrap_or_default();
-        let prompt = said.prompt.or(told.prompt);
+        let prompt = self.said(Count::Prompt).or(told.prompt);
         let completion = self.generated.or(told.completion);
         let [used_prompt, used_completion] = self.used();
-        series.prompt.settle(*published_prompt, used_prompt);
+        series.prompt.settle(published_prompt, used_prompt);
         series.generation.settle(self.published, used_completion);
         // NB: parts of what is counted: of a prompt that nobody told, no part is either.
-        series.cached.add(said.cached.or(told.cached).unwrap_or(0).min(used_prompt));
-        series.reasoning.add(said.reasoning.or(told.reasoning).unwrap_or(0).min(used_completion));
+        series.cached.add(self.said(Count::Cached).or(told.cached).unwrap_or(0).min(used_prompt));
+        series
+            .reasoning
+            .add(self.said(Count::Reasoning).or(told.reasoning).unwrap_or(0).min(used_completion));
 
         if let Some(prompt) = prompt {
             series.prompt_size.record(prompt);
@@ -89,8 +137,8 @@ impl Closing<'_> {
 
     fn times(&self, series: &ModelSeries) {
         let State { started, first_token, .. } = *self.state;
+        let whole = self.whole;
         let since_arrival = |at: Instant| at.duration_since(self.arrival);
-        let whole = since_arrival(self.body.map_or_else(Instant::now, |body| body.ended));
         series.duration(self.outcome).time(whole);
         if let Some(started) = started {
             series.inference.time(whole.saturating_sub(started));

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use http::{Extensions, Request};
 use tokio::time::Instant;
 
-use super::{
-    meter::Shared,
-    request::{Count, Record},
-    steps::Mark,
-};
+use super::{meter::Shared, request::Record, said::Count, steps::Mark};
 use crate::outcome::{FailureReason, FinishReason};
 
 /// Lets a service add what only it knows about the request it works on.

@@ -184,8 +184,7 @@ impl Meter {
     }
 
     pub(crate) fn model_label(&self, model: ModelId) -> Arc<str> {
-        let series = self.shared.models.get(model);
-        series.map_or_else(|| DEFAULT_MODEL.into(), |series| Arc::clone(&series.label))
+        self.shared.model_label(model)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -242,6 +241,16 @@ impl Shared {
             default_model: OnceLock::new(),
             is_disabled: false,
         }
+    }
+
+    pub(super) fn model_label(&self, model: ModelId) -> Arc<str> {
+        let series = self.models.get(model);
+        series.map_or_else(|| DEFAULT_MODEL.into(), |series| Arc::clone(&series.label))
+    }
+
+    pub(super) fn endpoint_label(&self, id: u16) -> Arc<str> {
+        let all = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(usize::from(id)).map_or_else(|| "other".into(), |known| Arc::clone(&known.label))
     }
 
     pub(super) fn unread(&self, reason: Unread) {

@@ -9,6 +9,7 @@
 mod builder;
 mod closing;
 mod collect;
+mod ended;
 mod ends;
 mod exporter;
 #[cfg(feature = "proxy")]
@@ -20,6 +21,7 @@ mod model;
 mod observer;
 mod pulse;
 mod request;
+mod said;
 mod series;
 mod settled;
 #[cfg(feature = "test-util")]
@@ -35,6 +37,7 @@ pub use self::snapshot::Snapshot;
 pub use self::{
     builder::{MeterBuilder, MeterError},
     collect::{Collect, FamilyReadings, HistogramReading, Readings, Series, Value},
+    ended::Ended,
     exporter::Exporter,
     handle::RequestMeter,
     meter::Meter,
@@ -42,6 +45,10 @@ pub use self::{
     source::{Source, SourceError, SourceStatus},
 };
 pub(crate) use self::{
-    model::ModelId, request::Record, series::Endpoint as EndpointSeries, source::Told,
+    ended::{Asked, OnEnd},
+    model::ModelId,
+    request::Record,
+    series::Endpoint as EndpointSeries,
+    source::Told,
     tenant::TenantId,
 };

@@ -15,10 +15,12 @@ use tokio::time::Instant;
 
 use super::{
     closing::{Closing, last_sign},
+    ended::Asked,
     ends::End,
     histogram::nanos,
     meter::Shared,
     model::ModelId,
+    said::{Count, Said},
     series::{Endpoint, ModelSeries},
     tenant::TenantId,
 };
@@ -33,14 +35,16 @@ use crate::{
 pub(crate) struct Record {
     pub(super) shared: Arc<Shared>,
     /// Place among the meter's endpoints.
-    endpoint: u16,
+    pub(super) endpoint: u16,
     pub(super) arrival: Instant,
     pub(super) arrived_as: ModelId,
-    tenant: Option<TenantId>,
+    pub(super) tenant: Option<TenantId>,
+    /// For who asks how it ended.
+    pub(super) asked: Option<Arc<Asked>>,
     /// The engine tells at the end when it started, and the first content is no start.
     pub(super) start_is_told: bool,
     /// Changed under the lock of `state` only, and never once `is_named`.
-    model: AtomicU16,
+    pub(super) model: AtomicU16,
     pub(super) is_named: AtomicBool,
     state: Mutex<State>,
     /// Generated tokens that the counter has got already; [`CLOSED`] after the end.
@@ -71,30 +75,6 @@ pub(super) struct State {
     pub(super) admitted: Option<Duration>,
 }
 
-/// What the service itself has said.
-#[derive(Debug, Default)]
-pub(super) struct Said {
-    pub(super) prompt: Option<u64>,
-    pub(super) cached: Option<u64>,
-    pub(super) generated: Option<u64>,
-    pub(super) reasoning: Option<u64>,
-    pub(super) max_tokens: Option<u64>,
-    pub(super) choices: Option<u64>,
-    pub(super) finish: Option<FinishReason>,
-    pub(super) failure: Option<FailureReason>,
-    pub(super) client_left: bool,
-}
-
-/// A count that the service says once.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Count {
-    Prompt,
-    Cached,
-    Reasoning,
-    MaxTokens,
-    Choices,
-}
-
 const CLOSED: u64 = u64::MAX;
 
 // === impl Record ===
@@ -105,6 +85,7 @@ impl Record {
         endpoint: &Endpoint,
         model: ModelId,
         tenant: Option<TenantId>,
+        asked: Option<Arc<Asked>>,
         start_is_told: bool,
     ) -> Arc<Self> {
         endpoint.received(model);
@@ -114,6 +95,7 @@ impl Record {
             arrival: Instant::now(),
             arrived_as: model,
             tenant,
+            asked,
             start_is_told,
             model: AtomicU16::new(model),
             is_named: AtomicBool::new(false),
@@ -152,25 +134,17 @@ impl Record {
             return;
         }
         self.is_named.store(true, Release);
-        if let Some(prompt) = state.said.prompt {
+        if let Some(prompt) = state.said.count(Count::Prompt) {
             self.publish_prompt(state, prompt);
         }
     }
 
     pub(super) fn count(&self, count: Count, tokens: u64) {
-        let tokens = tokens.min(MOST_TOKENS);
         let mut state = self.state();
         if state.is_closed {
             return;
         }
-        let said = match count {
-            Count::Prompt => &mut state.said.prompt,
-            Count::Cached => &mut state.said.cached,
-            Count::Reasoning => &mut state.said.reasoning,
-            Count::MaxTokens => &mut state.said.max_tokens,
-            Count::Choices => &mut state.said.choices,
-        };
-        let said = *said.get_or_insert(tokens);
+        let said = state.said.say(count, tokens);
         if matches!(count, Count::Prompt) && self.is_named.load(Acquire) {
             self.publish_prompt(&mut state, said);
         }
@@ -261,7 +235,7 @@ impl Record {
         let published = self.published.swap(CLOSED, AcqRel);
         let status = body.and_then(|body| body.status);
         let is_2xx = status.is_some_and(|status| status.is_success());
-        let outcome = state.outcome(outcome);
+        let outcome = state.said.outcome(state.phase, outcome);
         let generated = self.said_generated(&state.said);
         let source = match (generated, body) {
             (Some(_), _) => TokenSource::Handle,
@@ -274,20 +248,6 @@ impl Record {
                 self.series(|series| series.queue.time(queue));
             }
         }
-        let closing = Closing {
-            outcome,
-            state: &state,
-            body,
-            generated,
-            published,
-            last_told: self.last_told(),
-            arrival: self.arrival,
-        };
-        self.series(|series| closing.record(series));
-        if let Some(tenant) = self.tenant {
-            let [prompt, generation] = closing.used();
-            self.shared.tenants.used(self.model.load(Relaxed), tenant, prompt, generation);
-        }
         if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
             match state.phase {
                 Phase::Queue => self.waits_no_longer(&mut state, arrived_as),
@@ -296,8 +256,24 @@ impl Record {
                 }
             }
         }
+        let ended = body.map_or_else(Instant::now, |body| body.ended);
+        let closing = Closing {
+            outcome,
+            state: &state,
+            body,
+            generated,
+            published,
+            last_told: self.last_told(),
+            arrival: self.arrival,
+            whole: ended.duration_since(self.arrival),
+        };
+        self.series(|series| closing.record(series));
+        if let Some(tenant) = self.tenant {
+            let [prompt, generation] = closing.used();
+            self.shared.tenants.used(self.model.load(Relaxed), tenant, prompt, generation);
+        }
         if let Some(reason) = body.and_then(|body| body.unread) {
-            if is_2xx && generated.is_none() && state.said.prompt.is_none() {
+            if is_2xx && generated.is_none() && state.said.count(Count::Prompt).is_none() {
                 self.shared.unread(reason);
             }
         }
@@ -312,6 +288,12 @@ impl Record {
             source: is_2xx.then_some(source),
             tenant: self.tenant,
         });
+        if let Some(asked) = &self.asked {
+            let ended = closing.ended(self, asked, source);
+            // NB: who is told may do anything, with this request too.
+            drop(state);
+            asked.tell(&ended);
+        }
     }
 
     fn said_generated(&self, said: &Said) -> Option<u64> {
@@ -330,6 +312,7 @@ impl Record {
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
+    #[inline]
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -348,24 +331,4 @@ fn told_start(body: &Summary, state: &State, arrival: Instant) -> Option<Duratio
         (start >= admitted).then_some(start)
     };
     after_queue().or_else(before_prefill)
-}
-
-// === impl State ===
-
-impl State {
-    /// What the service said of the end goes before what was seen.
-    fn outcome(&self, seen: Outcome) -> Outcome {
-        if self.said.client_left {
-            return Outcome::Aborted(self.phase);
-        }
-        match (self.said.failure, self.said.finish, seen) {
-            (Some(failure), _, _) => Outcome::Failure(failure),
-            (None, Some(finish), Outcome::Success(_) | Outcome::Aborted(_))
-            | (None, Some(finish), Outcome::Failure(FailureReason::Truncated)) => {
-                Outcome::Success(finish)
-            }
-            (None, None, Outcome::Aborted(_)) => Outcome::Aborted(self.phase),
-            (None, _, seen) => seen,
-        }
-    }
 }

@@ -61,10 +61,12 @@ impl Record {
     }
 
     /// The service is about to be called: the start, unless the request is held back.
+    #[inline]
     pub(crate) fn calls(&self, at: Instant) {
         self.called.store(nanos(at.duration_since(self.arrival)) + 1, Relaxed);
     }
 
+    #[inline]
     fn called(&self) -> Option<Duration> {
         let called = self.called.load(Relaxed);
         (called > 0).then(|| Duration::from_nanos(called - 1))
@@ -108,6 +110,7 @@ impl Record {
         }
     }
 
+    #[inline]
     pub(super) fn waits_no_longer(&self, state: &mut State, arrived_as: &ModelSeries) {
         if std::mem::take(&mut state.is_listed) {
             arrived_as.pulse.waits_no_longer(self.arrival, self.id());

@@ -37,7 +37,7 @@ use std::{
 use http::HeaderMap;
 
 pub use self::details::ErrorDetails;
-pub(crate) use self::details::of_body;
+pub(crate) use self::details::{WORD, bounded, of_body};
 use crate::outcome::{FinishReason, TokenSource};
 
 /// Which format a response body is written in.
