@@ -9,6 +9,7 @@ use super::{
     Proxy,
     asking::{Asking, InjectUsage},
     connections::Limits,
+    failures,
     forward::Shared,
     models::Known,
     upstream::{Address, tls},
@@ -30,6 +31,7 @@ pub struct ProxyBuilder {
     admission: Option<AdmissionLayer>,
     inject: InjectUsage,
     exact_aborts: bool,
+    failure_messages: bool,
     connect_timeout: Duration,
     first_byte_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
@@ -63,6 +65,7 @@ impl ProxyBuilder {
             admission: None,
             inject: InjectUsage::default(),
             exact_aborts: false,
+            failure_messages: false,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: None,
             idle_timeout: None,
@@ -132,6 +135,17 @@ impl ProxyBuilder {
     #[must_use]
     pub fn exact_aborts(mut self, exact: bool) -> Self {
         self.exact_aborts = exact;
+        self
+    }
+
+    /// Puts what errors say for people into the log too (`error_message`). Default: `false`.
+    ///
+    /// Each request that has failed is an event of its own, of the level `WARN` and the target
+    /// `infermeter::request`. It has no prompts in it; but messages may, as engines repeat in them
+    /// what they cannot read.
+    #[must_use]
+    pub fn failure_messages(mut self, wanted: bool) -> Self {
+        self.failure_messages = wanted;
         self
     }
 
@@ -223,8 +237,10 @@ impl ProxyBuilder {
 
     fn layer(&self, meter: &Meter, known: Known) -> Result<InferenceLayer, ProxyError> {
         // NB: how long a request waits inside of the engine, the engine alone knows.
+        let messages = self.failure_messages;
         let layer = InferenceLayer::new(meter.clone())
             .start(Start::Told)
+            .on_end(move |ended| failures::log(ended, messages))
             .model_from(move |_| known.get().label(None).map(str::to_owned));
         let layer = self
             .endpoints

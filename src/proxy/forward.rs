@@ -80,6 +80,7 @@ impl Service<Request<Incoming>> for Forward {
                     if let Some(reason) = refusal.reason {
                         meter.fail(reason);
                     }
+                    meter.refused(|| refusal.details());
                     Ok(refusal.respond())
                 }
                 Err(Failed::Client) => {

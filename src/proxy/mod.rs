@@ -102,6 +102,7 @@ mod builder;
 mod connections;
 mod cut;
 mod engine;
+mod failures;
 mod forward;
 mod front;
 mod headers;

@@ -8,7 +8,7 @@ use super::{
     body::{Answer, UploadError},
     upstream::{SendError, Why},
 };
-use crate::outcome::FailureReason;
+use crate::{outcome::FailureReason, wire::ErrorDetails};
 
 /// An answer of our own, shaped as OpenAI's errors are.
 #[derive(Debug)]
@@ -116,9 +116,8 @@ impl Refusal {
     }
 
     pub(super) fn respond(self) -> Response<Answer> {
+        let r#type = self.r#type();
         let Self { status, code, message, closes, .. } = self;
-        let r#type =
-            if status.is_client_error() { "invalid_request_error" } else { "upstream_error" };
         let error = Error { message: &message, r#type, param: None, code };
         let body = serde_json::to_vec(&Body { error }).unwrap_or_default();
         let mut response = Response::new(Answer::own(Bytes::from(body)));
@@ -129,6 +128,15 @@ impl Refusal {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// What the answer says, for the log: a client's format may not be one in which it is read.
+    pub(super) fn details(&self) -> ErrorDetails {
+        ErrorDetails::told(self.r#type(), self.code, &self.message)
+    }
+
+    fn r#type(&self) -> &'static str {
+        if self.status.is_client_error() { "invalid_request_error" } else { "upstream_error" }
     }
 
     fn closing(self) -> Self {

@@ -1,6 +1,9 @@
 //! What the proxy asks a format.
 
-use super::{Kind, Wire};
+use super::{
+    ErrorDetails, Kind, Wire,
+    details::{MESSAGE, WORD, bounded},
+};
 
 impl Wire {
     /// The name of one of ours.
@@ -8,6 +11,18 @@ impl Wire {
         match self.0 {
             Kind::BuiltIn(name, _) => Some(name),
             Kind::Opaque | Kind::Custom(_) => None,
+        }
+    }
+}
+
+impl ErrorDetails {
+    /// Of an error that the proxy makes.
+    pub(crate) fn told(r#type: &str, code: &str, message: &str) -> Self {
+        Self {
+            r#type: bounded(r#type, WORD),
+            code: bounded(code, WORD),
+            param: None,
+            message: bounded(message, MESSAGE),
         }
     }
 }

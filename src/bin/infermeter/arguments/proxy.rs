@@ -127,6 +127,10 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_LOG", value_name = "FORMAT", default_value = "text")]
     pub(crate) log: Log,
 
+    /// Logs what errors say for people too. Engines repeat prompts in it.
+    #[arg(long, env = "INFERMETER_FAILURE_MESSAGES")]
+    pub(crate) failure_messages: bool,
+
     /// Whether to watch the GPUs. None is watched yet.
     #[arg(long, env = "INFERMETER_GPU", value_name = "WHICH", default_value = "off")]
     pub(crate) gpu: Gpu,

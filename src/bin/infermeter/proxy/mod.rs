@@ -76,6 +76,7 @@ fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Err
         .meter(meter.clone())
         .inject_usage(settings.inject_usage.into())
         .exact_aborts(settings.exact_aborts)
+        .failure_messages(settings.failure_messages)
         .connect_timeout(settings.connect_timeout)
         .drain_timeout(settings.drain_timeout);
     for (path, endpoint) in &settings.endpoints {
