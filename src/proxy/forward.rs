@@ -205,11 +205,12 @@ impl Forward {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             changed = answer.headers().get(header::UPGRADE).cloned();
             let (Some(client_side), Some(_)) = (client_side, &changed) else {
-                return Err(Refusal::unasked());
+                return Err(Refusal::answer("it changes the protocol unasked"));
             };
             tunnel::join(client_side, hyper::upgrade::on(&mut answer), &self.drain);
         }
-        headers::drop_hop_by_hop(answer.headers_mut());
+        headers::for_client(answer.headers_mut())
+            .ok_or_else(|| Refusal::answer("it has a Transfer-Encoding other than chunked"))?;
         if let Some(protocol) = changed {
             headers::set_upgrade(answer.headers_mut(), protocol);
         }

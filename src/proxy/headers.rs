@@ -29,15 +29,31 @@ pub(super) fn flaw(head: &Parts) -> Option<&'static str> {
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Some("allowed is one Host");
     }
-    // NB: another coding would be forgotten here, and chunks of chunks be taken for chunks.
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    (!is_plainly_framed(&head.headers)).then_some("allowed is no Transfer-Encoding but chunked")
+}
+
+/// Makes the head of an answer one for the client; `None` where it cannot be passed on.
+pub(super) fn for_client(headers: &mut HeaderMap) -> Option<()> {
+    if !is_plainly_framed(headers) {
+        return None;
+    }
+    // Chunks count for more. NB: hyper would send the length with the chunks' bytes.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    drop_hop_by_hop(headers);
+    Some(())
+}
+
+/// NB: another coding than chunks would be forgotten here, and chunks of chunks be taken for chunks.
+fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    let is_plain = codings.next().is_none_or(is_chunked) && codings.next().is_none();
-    (!is_plain).then_some("allowed is no Transfer-Encoding but chunked")
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
 }
 
 /// Takes out what is meant for a neighbour only, and what `Connection` names.
-pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

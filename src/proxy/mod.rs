@@ -112,6 +112,8 @@ mod models;
 mod proxy;
 mod refusal;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod upstream;
 mod usage;

@@ -96,9 +96,9 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, "upstream_closed", message)
     }
 
-    /// For a change to another protocol that nobody has asked for.
-    pub(super) fn unasked() -> Self {
-        let message = "The upstream's answer is not valid HTTP: it changes the protocol unasked.";
+    /// For an answer that hyper takes and that cannot be passed on.
+    pub(super) fn answer(flaw: &str) -> Self {
+        let message = format!("The upstream's answer is not valid HTTP: {flaw}.");
         Self::new(StatusCode::BAD_GATEWAY, "upstream_invalid", message)
     }
 

@@ -1,6 +1,8 @@
 //! Bodies pass byte by byte, when they come, and as framed as they were.
 
-use std::io;
+use std::{io, time::Duration};
+
+use tokio::time::sleep;
 
 use crate::{
     running::{Running, chat, chat_head},
@@ -277,5 +279,22 @@ async fn a_request_that_was_sent_is_not_sent_again() {
     let answer = running.send(chat("{}")).await.answer().await.unwrap();
     assert_eq!((answer.status(), &*answer.code()), (502, "upstream_closed"));
     assert_eq!((upstream.requests().len(), upstream.connections()), (2, 1));
+    running.end().await;
+}
+
+/// What a client takes to send its request is not the upstream's time.
+#[tokio::test]
+async fn a_slow_upload_is_no_late_answer() {
+    let limit = Duration::from_millis(200);
+    let (running, _upstream) =
+        Running::before(echoes, |builder| builder.first_byte_timeout(limit)).await;
+    let mut wire =
+        running.send("POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n").await;
+    for _ in 0..10 {
+        sleep(limit / 4).await;
+        wire.write("x").await.unwrap();
+    }
+    let answer = wire.answer().await.unwrap();
+    assert_eq!((answer.status(), &*answer.text()), (200, "xxxxxxxxxx"));
     running.end().await;
 }

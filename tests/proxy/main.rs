@@ -14,6 +14,7 @@ mod running;
 #[path = "../support/scrape.rs"]
 mod scrape;
 mod smuggling;
+mod storm;
 mod upgrades;
 mod upstream;
 mod wire;

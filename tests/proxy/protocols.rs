@@ -144,6 +144,40 @@ async fn a_client_of_http2_that_leaves() {
     running.end().await;
 }
 
+#[tokio::test]
+async fn a_client_of_http2_as_the_proxy_stops() {
+    let begins = |mut conn: Conn| async move {
+        let request = conn.request().await?;
+        conn.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+        if request.body == b"end" {
+            // After the proxy was told to stop.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            return conn.write("2\r\nok\r\n0\r\n\r\n").await;
+        }
+        conn.gone().await
+    };
+    for (says, counted) in [("end", "failure truncated 200 1"), ("hang", "failure timeout 200 1")] {
+        let limit = std::time::Duration::from_millis(600);
+        let (running, upstream) = Running::before(begins, |b| b.drain_timeout(limit)).await;
+        let mut client = http2(running.address).await;
+        let (sender, body) = pieces();
+        sender.send(data(says)).await.unwrap();
+        drop(sender);
+        let request = Request::post("http://a/v1/chat/completions").body(body).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        let meter = running.meter.clone();
+        let serving = running.stop();
+        let body = answer.into_body().collect().await.map(|body| body.to_bytes());
+        assert_eq!(body.is_ok(), says == "end", "{body:?}");
+        serving.await.unwrap();
+        let ended = || crate::scrape::Scrape::of(&meter).counted("infermeter_requests_total");
+        eventually(says, || ended() == [format!("m chat_completions {counted}")]).await;
+        eventually("closed", || upstream.open() == 0).await;
+        // No more requests.
+        eventually("closed", || client.is_closed()).await;
+    }
+}
+
 /// Says which version a request came by; with ALPN, HTTP/2 is chosen where both can.
 async fn tls(protocols: &[&[u8]]) -> SocketAddr {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();

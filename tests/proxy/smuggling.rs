@@ -215,6 +215,71 @@ async fn headers_without_an_end_have_one() {
     running.end().await;
 }
 
+/// An answer has one length for the client as well, and nothing behind it is another answer.
+#[tokio::test]
+async fn answers_have_one_meaning() {
+    let hidden = "HTTP/1.1 201 Hidden\r\ncontent-length: 0\r\n\r\n";
+    let chunked = "transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    for (name, status, answer) in [
+        ("a length and chunks", 200, format!("content-length: 50\r\n{chunked}{hidden}")),
+        (
+            "chunks and a length",
+            200,
+            format!(
+                "transfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n{hidden}"
+            ),
+        ),
+        (
+            "the same length twice",
+            200,
+            format!("content-length: 2\r\ncontent-length: 2\r\n\r\nok{hidden}"),
+        ),
+        ("more than its length", 200, format!("content-length: 2\r\n\r\nok{hidden}")),
+        (
+            "a length as hop-by-hop",
+            200,
+            format!("connection: content-length\r\ncontent-length: 2\r\n\r\nok{hidden}"),
+        ),
+        // The inner coding would be forgotten.
+        (
+            "compressed for the way",
+            502,
+            format!("transfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n{hidden}"),
+        ),
+        ("chunked twice", 502, format!("transfer-encoding: chunked\r\n{chunked}{hidden}")),
+        ("a coding without an end", 502, format!("transfer-encoding: xchunked\r\n\r\n{hidden}")),
+        ("a length with a plus", 502, format!("content-length: +2\r\n\r\nok{hidden}")),
+        ("a folded header", 502, format!("x-y: 1\r\n content-length: 2\r\n\r\nok{hidden}")),
+        ("a NUL in a value", 502, format!("x-y: \0\r\ncontent-length: 2\r\n\r\nok{hidden}")),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
+        let answers = move |mut conn: Conn| {
+            let answer = answer.clone();
+            async move {
+                conn.request().await?;
+                conn.write(answer).await?;
+                conn.gone().await
+            }
+        };
+        let (running, upstream) = Running::before(answers, |builder| builder).await;
+        let mut wire = running.connect().await;
+        for n in 1..3 {
+            wire.write("GET /x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let answer = wire.answer().await.unwrap();
+            let [lengths, codings] =
+                ["content-length", "transfer-encoding"].map(|name| answer.headers(name).len());
+            assert_eq!((answer.status(), lengths + codings), (status, 1), "{name}: {answer:?}");
+            let (seen, expected) = match status {
+                200 => (answer.text(), "ok"),
+                _ => (answer.code(), "upstream_invalid"),
+            };
+            assert_eq!(seen, expected, "{name}");
+            assert_eq!(upstream.requests().len(), n, "{name}");
+        }
+        running.end().await;
+    }
+}
+
 /// What the upstream has seen, of which none is the hidden one.
 fn upstream_saw(upstream: &Upstream, name: &str) -> Vec<String> {
     let saw: Vec<String> = upstream.requests().into_iter().map(|request| request.start).collect();
