@@ -1,8 +1,11 @@
 //! Bodies pass byte by byte, when they come, and as framed as they were.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::sleep,
+};
 
 use crate::{
     running::{Running, chat, chat_head},
@@ -117,7 +120,7 @@ async fn a_client_that_waits_to_be_asked_is_asked() {
         // What is not wanted is not asked for.
         let mut wire = running.send(format!("{head}content-length: 101\r\n\r\n")).await;
         assert_eq!(wire.answer().await.unwrap().code(), "request_too_large");
-        assert!(wire.to_end().await.1);
+        assert!(wire.rest().await.1);
     }
     running.end().await;
 }
@@ -150,11 +153,11 @@ async fn requests_that_come_together_are_answered_in_order() {
 
 #[tokio::test]
 async fn every_piece_goes_out_when_it_comes() {
-    let (sent, seen) = (tokio::sync::mpsc::channel(1), tokio::sync::mpsc::channel(1));
-    let seen_there = std::sync::Arc::new(tokio::sync::Mutex::new(seen.1));
+    let (sent, seen) = (mpsc::channel(1), mpsc::channel(1));
+    let seen_there = Arc::new(Mutex::new(seen.1));
     let (running, _upstream) = Running::before(
         move |mut conn: Conn| {
-            let (seen, sent) = (seen_there.clone(), sent.0.clone());
+            let (seen, sent) = (Arc::clone(&seen_there), sent.0.clone());
             async move {
                 conn.request().await?;
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";

@@ -80,8 +80,8 @@ async fn streams_come_to_their_end() {
 
     let (address, meter) = (running.address, running.meter.clone());
     let serving = running.stop();
-    assert_eq!(idle.to_end().await, (Vec::new(), true));
-    assert_eq!(fresh.to_end().await, (Vec::new(), true));
+    assert_eq!(idle.rest().await, (Vec::new(), true));
+    assert_eq!(fresh.rest().await, (Vec::new(), true));
     assert!(TcpStream::connect(address).await.is_err(), "nobody accepts any more");
     echoes(&mut tunnel).await;
     half.write("}").await.unwrap();
@@ -91,7 +91,7 @@ async fn streams_come_to_their_end() {
     go.send_replace(true);
     for mut wire in [streaming, half] {
         wire.until("0\r\n\r\n").await.unwrap();
-        assert_eq!(wire.to_end().await, (Vec::new(), true), "no more requests");
+        assert_eq!(wire.rest().await, (Vec::new(), true), "no more requests");
     }
     echoes(&mut tunnel).await;
     drop(tunnel);
@@ -114,7 +114,7 @@ async fn what_is_there_at_the_limit_is_cut_and_is_our_failure() {
     let serving = running.stop();
     serving.await.unwrap();
     for wire in [&mut streaming, &mut silent, &mut half, &mut tunnel] {
-        let (rest, _) = wire.to_end().await;
+        let (rest, _) = wire.rest().await;
         assert!(!rest.ends_with(b"0\r\n\r\n"));
     }
     let scrape = crate::scrape::Scrape::of(&meter);

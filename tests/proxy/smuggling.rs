@@ -22,11 +22,17 @@ async fn running() -> (Running, Upstream) {
     Running::before(answers, |builder| builder).await
 }
 
+/// The statuses of all answers, and whether the proxy has closed then.
+type Answered = (Vec<u16>, bool);
+
+/// The first lines and bodies of what the upstream has seen.
+type Seen = Vec<(&'static str, &'static str)>;
+
 /// What of the hidden request would be seen.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// Sends these bytes; the statuses of all answers, and whether the proxy has closed then.
-async fn statuses(wire: &mut Wire, bytes: impl AsRef<[u8]>) -> (Vec<u16>, bool) {
+/// Sends these bytes.
+async fn statuses(wire: &mut Wire, bytes: impl AsRef<[u8]>) -> Answered {
     // NB: the proxy may have closed before it has read all.
     let _ = wire.write(bytes).await;
     let mut statuses = Vec::new();
@@ -119,7 +125,7 @@ async fn what_has_two_meanings_is_refused() {
 async fn what_is_passed_on_has_one_meaning() {
     let chunked = "transfer-encoding: chunked";
     let ok = |n: usize| vec![200; n];
-    let rows: Vec<(&str, Vec<u8>, (Vec<u16>, bool), Vec<(&str, &str)>)> = vec![
+    let rows: Vec<(&str, Vec<u8>, Answered, Seen)> = vec![
         // NB: hyper drops the length where both are there, reads chunks, and closes behind the
         // answer, as RFC 9112 section 6.3 allows; no sign of it is left that it could be refused by.
         // The upstream gets the body with a length of our own.

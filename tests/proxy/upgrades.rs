@@ -61,7 +61,7 @@ async fn bytes_pass_both_ways_until_one_side_ends() {
     // What was said before the end still comes.
     wire.write("bye").await.unwrap();
     wire.socket.shutdown().await.unwrap();
-    assert_eq!(wire.to_end().await, (b"bye".to_vec(), true));
+    assert_eq!(wire.rest().await, (b"bye".to_vec(), true));
     eventually("closed", || upstream.open() == 0).await;
 
     let wire = upgraded(&running).await;
@@ -85,7 +85,7 @@ async fn one_side_that_does_not_end_does_not_keep_the_other() {
     let base = tasks();
     let mut wire = upgraded(&running).await;
     wire.socket.shutdown().await.unwrap();
-    timeout(PATIENCE, wire.to_end()).await.unwrap();
+    timeout(PATIENCE, wire.rest()).await.unwrap();
     // But for the one of the upstream that stays.
     eventually("nothing is left", || tasks() <= base + 1).await;
     assert_eq!(upstream.open(), 1);

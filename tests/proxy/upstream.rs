@@ -102,7 +102,7 @@ impl Conn {
 
     /// Waits until the proxy closes, whatever comes before.
     pub(crate) async fn gone(&mut self) -> io::Result<()> {
-        self.wire.to_end().await;
+        self.wire.rest().await;
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Conn {
             let length = MODELS.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close");
             self.wire.write(format!("{head}\r\n\r\n{MODELS}")).await?;
-            self.wire.to_end().await;
+            self.wire.rest().await;
             seen.connections.fetch_sub(1, Relaxed);
             seen.listed.fetch_add(1, Relaxed);
             return Err(io::Error::other("not one of the test's"));

@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// All until the end, and whether that was a proper one.
-    pub(crate) async fn to_end(&mut self) -> (Vec<u8>, bool) {
+    pub(crate) async fn rest(&mut self) -> (Vec<u8>, bool) {
         let error = loop {
             if let Err(error) = self.fill().await {
                 break error;
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         } else if let Some(length) = message.header("content-length") {
             message.body = self.exactly(length.parse().unwrap()).await?;
         } else if !is_request {
-            message.body = self.to_end().await.0;
+            message.body = self.rest().await.0;
         }
         Ok(message)
     }
