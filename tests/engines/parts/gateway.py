@@ -19,7 +19,7 @@ COUNTS = {
 VARIES = re.compile(
     rb'(?P<name>"(?:id|created|created_at|completed_at|(?:item|response|request|call)_id|timings|time_ms|'
     rb'cached_tokens|cache_read_input_tokens|input_tokens|cache|processed|cache_n|tokens_cached|'
-    rb'generation_settings)": ?)(?:"[^"]*"|[\d.e+-]+|\{[^{}]*\})|^: .*\n\n',
+    rb'generation_settings|metrics)": ?)(?:"[^"]*"|[\d.e+-]+|\{[^{}]*\})|^: .*\n\n',
     re.MULTILINE,
 )
 
@@ -91,7 +91,7 @@ def post(url, path, body, headers=()):
 
 def ask(url, path, body, headers=()):
     """The same, and the headers of the answer."""
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=120)
     try:
         connection.request("POST", path, body, {"content-type": "application/json", **dict(headers)})
         answer = connection.getresponse()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from case import Case, check, check_cut
 from gateway import Gateway, post
-from servers import Server, wait_for
+from servers import Server
 
 SCRIPT = Path(__file__).resolve().parent.parent / "mlx"
 
