@@ -12,6 +12,8 @@ pub mod process;
 pub mod proxy;
 pub mod record;
 pub mod stream;
+#[cfg(feature = "proxy")]
+mod upstream;
 pub mod wire;
 
 pub use self::{

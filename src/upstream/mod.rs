@@ -3,35 +3,35 @@
 mod address;
 mod connector;
 mod error;
-pub(super) mod tls;
+pub(crate) mod tls;
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, Response, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-
 use rustls::ClientConfig;
 
 use self::connector::Connector;
-pub(super) use self::{
+pub(crate) use self::{
     address::Address,
     error::{SendError, Why, causes},
 };
-use super::body::RequestBody;
 
 /// A pool of connections to one upstream. Cheap to clone; all clones share the pool.
 ///
 /// NB: its connections live on the runtime that it is first used on.
-#[derive(Clone, Debug)]
-pub(super) struct Upstream {
-    client: Client<Connector, RequestBody>,
+#[derive(Debug)]
+pub(crate) struct Upstream<B> {
+    client: Client<Connector, B>,
     /// For what cannot be asked over HTTP/2: an upgrade.
-    client_http1: Client<Connector, RequestBody>,
+    client_http1: Client<Connector, B>,
 }
 
 /// How long a connection is kept that nobody uses.
@@ -44,8 +44,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 // === impl Upstream ===
 
-impl Upstream {
-    pub(super) fn new(tls: &ClientConfig, connect_timeout: Duration) -> Self {
+impl<B> Upstream<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(crate) fn new(tls: &ClientConfig, connect_timeout: Duration) -> Self {
         let client = |http2: bool| {
             let mut http = HttpConnector::new();
             http.enforce_http(false);
@@ -70,12 +74,16 @@ impl Upstream {
 
     /// Sends a request, once more where a connection from the pool was closed before anything of it
     /// was sent, and waits for the head of the answer.
-    pub(super) async fn send(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, SendError> {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let client = if is_upgrade { &self.client_http1 } else { &self.client };
         client.request(request).await.map_err(SendError::new)
+    }
+}
+
+impl<B> Clone for Upstream<B> {
+    fn clone(&self) -> Self {
+        let Self { client, client_http1 } = self;
+        Self { client: client.clone(), client_http1: client_http1.clone() }
     }
 }

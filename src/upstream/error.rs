@@ -8,13 +8,13 @@ use super::connector::TookTooLong;
 
 /// No answer came of a request.
 #[derive(Debug)]
-pub(in crate::proxy) struct SendError {
-    pub(in crate::proxy) why: Why,
+pub(crate) struct SendError {
+    pub(crate) why: Why,
     error: legacy::Error,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Why {
+pub(crate) enum Why {
     /// No connection.
     Unreachable,
     /// No connection in time.
@@ -35,7 +35,7 @@ impl SendError {
     }
 
     /// The innermost cause, which says most in fewest words.
-    pub(in crate::proxy) fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         causes(&self.error).last().map_or_else(String::new, ToString::to_string)
     }
 }
@@ -64,7 +64,7 @@ impl Why {
 }
 
 /// An error and what caused it, the outermost first.
-pub(in crate::proxy) fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // NB: an `io::Error` does not show what it holds as its source, but what that holds.

@@ -10,13 +10,13 @@ use rustls::{
 };
 
 /// Trusts the authorities that browsers trust.
-pub(in crate::proxy) fn usual() -> Result<ClientConfig, String> {
+pub(crate) fn usual() -> Result<ClientConfig, String> {
     Ok(builder()?.with_webpki_roots().with_no_client_auth())
 }
 
 /// Trusts these certificates only, and what they have signed; the error says what is wrong and what
 /// is allowed.
-pub(in crate::proxy) fn trusting(pem: &[u8]) -> Result<ClientConfig, String> {
+pub(crate) fn trusting(pem: &[u8]) -> Result<ClientConfig, String> {
     const ALLOWED: &str = "allowed are certificates in PEM, as in a file that begins with -----BEGIN \
                            CERTIFICATE-----";
     let mut roots = RootCertStore::empty();

@@ -7,7 +7,7 @@ use http::{
 
 /// The address of an upstream: scheme, host, port, and what stands before every path.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::proxy) struct Address {
+pub(crate) struct Address {
     scheme: Scheme,
     authority: Authority,
     /// Empty, or with a `/` before it and none after.
@@ -21,7 +21,7 @@ const ALLOWED: &str = "allowed is http://HOST[:PORT][/PATH] or https://HOST[:POR
 
 impl Address {
     /// Reads a URL; the error says what is wrong and what is allowed.
-    pub(in crate::proxy) fn new(url: &str) -> Result<Self, String> {
+    pub(crate) fn new(url: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("{what}; {ALLOWED}");
         let uri: Uri = url.parse().map_err(|error| wrong(&format!("{error}")))?;
         let parts = uri.into_parts();
@@ -49,8 +49,25 @@ impl Address {
         Ok(Self { scheme, authority, base })
     }
 
+    /// What stands before every path: empty, or with a `/` before it and none after.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What it is the address of, without anything behind it.
+    pub(crate) fn exact(&self) -> Option<Uri> {
+        let base = if self.base.is_empty() { "/" } else { &self.base };
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query(base).build().ok()
+    }
+
+    /// The same host, with this before every path.
+    pub(crate) fn with_base(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// The same target on the upstream; `None` for one that has no path, as that of `OPTIONS *`.
-    pub(in crate::proxy) fn uri(&self, target: &Uri) -> Option<Uri> {
+    pub(crate) fn uri(&self, target: &Uri) -> Option<Uri> {
         let path_and_query = match target.path_and_query() {
             Some(target) if target.as_str().starts_with('/') => target.clone(),
             // A query right after the host: written out, it has a path.
