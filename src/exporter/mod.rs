@@ -67,6 +67,8 @@ mod builder;
 #[cfg(feature = "prometheus")]
 mod endpoints;
 #[cfg(feature = "prometheus")]
+mod others;
+#[cfg(feature = "prometheus")]
 mod page;
 #[cfg(feature = "prometheus")]
 mod prometheus;

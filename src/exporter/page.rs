@@ -1,14 +1,17 @@
-//! The page: the catalogue's families, then what the user's own macros recorded.
+//! The page: the catalogue's families, what the user's own macros recorded, families of other pages.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
-use super::{scrapes::Scrapes, text::Text, users};
+use super::{others, scrapes::Scrapes, text::Text, users};
 use crate::{
     names::{self, Naming},
     record::{Collect, Meter, Readings, Value},
@@ -45,9 +48,16 @@ impl Page {
         // Both describe the page, themselves included.
         let own = [&names::SCRAPE_DURATION_SECONDS, &names::SERIES];
         let taken = text.names().chain(own.map(|family| self.naming.name(family)));
-        let users = users::each_once(&self.users.render(), taken.collect());
+        let mut taken: HashSet<String> = taken.collect();
+        let mut users = users::each_once(&self.users.render(), taken.clone());
+        let mut series = text.series() + series_of(&users) + 2;
+        if !readings.others.is_empty() {
+            taken.extend(others::names_on(&users));
+            let (page, more) = others::render(&readings.others, &readings.labels, taken);
+            users.push_str(&page);
+            series += more;
+        }
         let mut own = Readings::default();
-        let series = text.series() + series_of(&users) + 2;
         own.push(&names::SCRAPE_DURATION_SECONDS, [], Value::Gauge(began.elapsed().as_secs_f64()));
         own.push(&names::SERIES, [], Value::Gauge(series as f64));
         text.families(&own);

@@ -64,17 +64,10 @@ impl<'a> Text<'a> {
         if family.kind == Kind::Histogram {
             self.names.extend(HISTOGRAM.map(|suffix| format!("{name}{suffix}")));
         }
-        let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
-        let kind = family.kind.as_str();
-        self.page.push_str("# HELP ");
-        self.page.push_str(name);
-        self.page.push(' ');
-        self.page.push_str(&help);
-        self.page.push_str("\n# TYPE ");
-        self.page.push_str(name);
-        self.page.push(' ');
-        self.page.push_str(kind);
-        self.page.push('\n');
+        if series.is_empty() {
+            return;
+        }
+        push_head(&mut self.page, name, Some(family.help), family.kind.as_str());
         for Series { labels, value, .. } in series {
             let labels = self.labels_of(family, labels);
             match value {
@@ -127,7 +120,17 @@ impl<'a> Text<'a> {
     }
 }
 
-fn push_label(text: &mut String, key: &str, value: &str) {
+/// The lines before the samples of a family.
+pub(super) fn push_head(page: &mut String, name: &str, help: Option<&str>, kind: &str) {
+    // Writing into a String cannot fail.
+    if let Some(help) = help {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let _ = writeln!(page, "# HELP {name} {help}");
+    }
+    let _ = writeln!(page, "# TYPE {name} {kind}");
+}
+
+pub(super) fn push_label(text: &mut String, key: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::OtherFamily;
 use crate::names::{self, Family, StaticLabel};
 
 /// Yields, whenever it is asked, one consistent view of every family.
@@ -24,8 +25,12 @@ pub trait Collect: Send + Sync + 'static {
 pub struct Readings {
     /// Labels that stand on every series besides its own.
     pub labels: Arc<[StaticLabel]>,
-    /// What was read.
+    /// What was read. A family without series only keeps its name: a source tells it, and nothing
+    /// of that could be published.
     pub families: Vec<FamilyReadings>,
+    /// Families of other pages, for whoever publishes a page. Whatever is published already under
+    /// one of their names goes before them.
+    pub others: Vec<Arc<OtherFamily>>,
 }
 
 /// The series of one family.
@@ -83,11 +88,18 @@ impl Readings {
         labels: impl IntoIterator<Item = Arc<str>>,
         value: Value,
     ) {
-        let series = Series { labels: labels.into_iter().collect(), value };
-        match self.families.iter_mut().find(|readings| std::ptr::eq(readings.family, family)) {
-            Some(readings) => readings.series.push(series),
-            None => self.families.push(FamilyReadings { family, series: vec![series] }),
-        }
+        let labels = labels.into_iter().collect();
+        self.family(family).push(Series { labels, value });
+    }
+
+    /// The series of a family, which is there from now on.
+    pub(crate) fn family(&mut self, family: &'static Family) -> &mut Vec<Series> {
+        let is_it = |readings: &FamilyReadings| std::ptr::eq(readings.family, family);
+        let place = self.families.iter().position(is_it).unwrap_or_else(|| {
+            self.families.push(FamilyReadings { family, series: Vec::new() });
+            self.families.len() - 1
+        });
+        &mut self.families[place].series
     }
 
     /// Puts the families into the order of the page.

@@ -1,7 +1,16 @@
-//! What the proxy says about a request.
+//! What the proxy says about a request, and an engine's page about queues.
 
-use super::RequestMeter;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Meter, RequestMeter};
 use crate::wire::ErrorDetails;
+
+impl Meter {
+    /// Whether queue times are those that a source tells, and not those that are recorded.
+    pub(crate) fn queue_is_told(&self, is_told: bool) {
+        self.shared().sources.queue_is_told.store(is_told, Relaxed);
+    }
+}
 
 impl RequestMeter {
     /// The client has gone away: the request is aborted, whatever comes of it.

@@ -19,6 +19,7 @@ mod histogram;
 mod meter;
 mod model;
 mod observer;
+mod other;
 mod pulse;
 mod request;
 mod said;
@@ -42,6 +43,7 @@ pub use self::{
     handle::RequestMeter,
     meter::Meter,
     observer::RequestObserver,
+    other::{OtherFamily, OtherKind, OtherSample},
     source::{Source, SourceError, SourceStatus},
 };
 pub(crate) use self::{

@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -52,6 +52,8 @@ static TOLD: &[&Family] = &[
     &names::PROCESS_MAX_FDS,
     &names::PROCESS_THREADS,
     &names::PROCESS_START_TIME_SECONDS,
+    // Only where `queue_is_told`.
+    &names::TIME_IN_QUEUE_SECONDS,
 ];
 
 /// What can be sampled: the state of a cache, a process, a device.
@@ -94,6 +96,11 @@ pub(super) struct Sources {
     sampled: RwLock<Vec<Arc<Sampled>>>,
     told: RwLock<Vec<Weak<dyn Told>>>,
     dropped: [AtomicU64; Dropped::ALL.len()],
+    /// Whether queue times are told, in place of those that are recorded.
+    ///
+    /// NB: the two are never mixed. Where one took over from the other for a while, its counts would
+    /// look like a restart, and the way back like thousands of requests at once.
+    pub(super) queue_is_told: AtomicBool,
 }
 
 /// What is told by somebody rather than asked for, and is read while a view is taken.
@@ -172,7 +179,7 @@ impl Sources {
 
     pub(super) fn sample(&self) {
         for sampled in self.all() {
-            sampled.sample(|reason| self.dropped(reason));
+            sampled.sample(&self.queue_is_told, |reason| self.dropped(reason));
         }
     }
 
@@ -187,7 +194,9 @@ impl Sources {
         for sampled in self.all() {
             let last = sampled.last();
             if last.is_up() == Some(true) {
+                readings.others.extend(last.readings.others.iter().cloned());
                 for FamilyReadings { family, series } in &last.readings.families {
+                    readings.family(family);
                     for Series { labels, value } in series {
                         readings.push(family, labels.iter().cloned(), value.clone());
                     }
@@ -233,7 +242,7 @@ impl fmt::Debug for Sources {
 // === impl Sampled ===
 
 impl Sampled {
-    fn sample(&self, mut dropped: impl FnMut(Dropped)) {
+    fn sample(&self, queue_is_told: &AtomicBool, mut dropped: impl FnMut(Dropped)) {
         // Another exporter samples it right now.
         let Ok(mut source) = self.source.try_lock() else {
             return;
@@ -244,6 +253,18 @@ impl Sampled {
         let sample = || source.sample(&mut readings).map_err(|error| Arc::from(error.to_string()));
         let outcome =
             catch_unwind(AssertUnwindSafe(sample)).unwrap_or_else(|_| Err("it panicked".into()));
+        let may_be_told = |family: &Family| {
+            let is_queue = std::ptr::eq(family, &names::TIME_IN_QUEUE_SECONDS);
+            let is_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
+            is_told && (!is_queue || queue_is_told.load(Relaxed))
+        };
+        readings.families.retain(|readings| {
+            let may_be = may_be_told(readings.family);
+            if !may_be {
+                readings.series.iter().for_each(|_| dropped(Dropped::Invalid));
+            }
+            may_be
+        });
         for FamilyReadings { family, series } in &mut readings.families {
             series.retain(|series| match problem_of(family, series) {
                 Some(reason) => {
@@ -292,8 +313,7 @@ impl Last {
 
 /// Why a reading cannot be published.
 fn problem_of(family: &'static Family, series: &Series) -> Option<Dropped> {
-    let may_be_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
-    if !may_be_told || series.labels.len() != family.labels.len() {
+    if series.labels.len() != family.labels.len() {
         return Some(Dropped::Invalid);
     }
     let number = match (&series.value, family.kind) {

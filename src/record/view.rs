@@ -31,6 +31,9 @@ pub(super) fn take(shared: &Shared) -> Readings {
     // NB: the parts before the whole, which is counted first: no part is ever more than it.
     view.tenants(shared, &tally);
     view.tokens();
+    if !shared.sources.queue_is_told.load(Relaxed) {
+        view.histogram(&names::TIME_IN_QUEUE_SECONDS, |series| &series.queue);
+    }
     view.latency();
     view.state(&tally, &told);
     view.details(&tally);
@@ -70,7 +73,6 @@ impl View<'_> {
     }
 
     fn latency(&mut self) {
-        self.histogram(&names::TIME_IN_QUEUE_SECONDS, |series| &series.queue);
         self.histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS, |series| &series.ttft);
         self.histogram(&names::INTER_TOKEN_LATENCY_SECONDS, |series| &series.itl);
         self.histogram(&names::TIME_PER_OUTPUT_TOKEN_SECONDS, |series| &series.tpot);
@@ -115,7 +117,9 @@ impl View<'_> {
 
     /// What others have told, and how they do.
     fn sources(&mut self, shared: &Shared, told: Readings) {
+        self.readings.others = told.others;
         for FamilyReadings { family, series } in told.families {
+            self.readings.family(family);
             for Series { labels, value } in series {
                 let is_known = |known: &Series| known.labels == labels;
                 if self.readings.series(family).iter().any(is_known) {
