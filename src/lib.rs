@@ -3,6 +3,8 @@
 
 pub mod admission;
 pub mod engine;
+#[cfg(feature = "proxy")]
+pub mod engines;
 pub mod exporter;
 pub mod layer;
 pub mod names;

@@ -255,6 +255,8 @@ const ENGINE_TOLD: &str = "once the engine has told";
 
 const LINUX: &str = "on Linux";
 
+const PROCESS_TOLD: &str = "on Linux; of an engine elsewhere, where its page tells";
+
 const START_KNOWN: &str = "where the start of a request is known: always in a server, \
     in the proxy only with a per-request queue time";
 
@@ -387,7 +389,7 @@ pub static TIME_IN_QUEUE_SECONDS: Family = histogram(
     "Time from the arrival of a request until it started, for every request that started.",
 )
 .alias("request_queue_time_seconds")
-.when("always in a server; in the proxy where the engine tells queue times");
+.when("always in a server; of an engine elsewhere, where it tells queue times");
 
 /// Time from arrival until our admission let the request in.
 pub static ADMISSION_WAIT_SECONDS: Family = histogram(
@@ -707,7 +709,7 @@ pub static PROCESS_CPU_SECONDS_TOTAL: Family = counter(
     "Processor time of the process that serves the model, user and system.",
 )
 .unprefixed()
-.when(LINUX);
+.when(PROCESS_TOLD);
 
 /// Memory that is in RAM.
 pub static PROCESS_RESIDENT_MEMORY_BYTES: Family = gauge(
@@ -717,7 +719,7 @@ pub static PROCESS_RESIDENT_MEMORY_BYTES: Family = gauge(
     "Memory of the process that serves the model that is in RAM.",
 )
 .unprefixed()
-.when(LINUX);
+.when(PROCESS_TOLD);
 
 /// Address space.
 pub static PROCESS_VIRTUAL_MEMORY_BYTES: Family = gauge(
@@ -727,7 +729,7 @@ pub static PROCESS_VIRTUAL_MEMORY_BYTES: Family = gauge(
     "Address space of the process that serves the model.",
 )
 .unprefixed()
-.when(LINUX);
+.when(PROCESS_TOLD);
 
 /// What the process may use.
 pub static PROCESS_MEMORY_LIMIT_BYTES: Family = gauge(
@@ -747,13 +749,13 @@ pub static PROCESS_OPEN_FDS: Family = gauge(
     "File descriptors that the process has open.",
 )
 .unprefixed()
-.when(LINUX);
+.when(PROCESS_TOLD);
 
 /// Most file descriptors.
 pub static PROCESS_MAX_FDS: Family =
     gauge("process_max_fds", Unit::Descriptors, &[], "File descriptors that the process may open.")
         .unprefixed()
-        .when(LINUX);
+        .when(PROCESS_TOLD);
 
 /// Threads.
 pub static PROCESS_THREADS: Family =
@@ -769,7 +771,7 @@ pub static PROCESS_START_TIME_SECONDS: Family = gauge(
     "Unix time at which the process started.",
 )
 .unprefixed()
-.when(LINUX);
+.when(PROCESS_TOLD);
 
 // === Self ===
 

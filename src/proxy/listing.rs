@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     models::{Known, Listing},
     upstream::{Address, Upstream},
 };
-use crate::record::Meter;
+use crate::{engines::Models, record::Meter};
 
 /// While the upstream says what it serves.
 const EVERY: Duration = Duration::from_secs(30);
@@ -25,22 +24,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(5);
 
 const LONGEST: usize = 1024 * 1024;
-
-#[derive(Deserialize)]
-struct Models<'a> {
-    #[serde(borrow)]
-    data: Vec<Model<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Model<'a> {
-    #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
-    #[serde(borrow, default)]
-    owned_by: Option<std::borrow::Cow<'a, str>>,
-    #[serde(default)]
-    aliases: Vec<String>,
-}
 
 /// Keeps `known` up to date, for ever. Names that were configured stay the only ones.
 pub(super) async fn keep(
@@ -88,7 +71,7 @@ fn read(body: &Bytes, headers: &HeaderMap) -> Option<Listing> {
         let engine = Engine::of_no_model(headers);
         return (engine != Engine::Unknown).then(|| Listing { models: Vec::new(), engine });
     }
-    let Models { data } = serde_json::from_slice(body).ok()?;
+    let Models { data } = Models::read(body)?;
     let first = data.first()?;
     let engine = Engine::of(&first.id, first.owned_by.as_deref(), headers);
     let names = data.iter().flat_map(|model| {

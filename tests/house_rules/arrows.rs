@@ -12,7 +12,7 @@ const ARROWS: [&[&str]; 7] = [
     &["stream"],
     &["record"],
     &["engine", "process", "upstream"],
-    &["layer", "admission", "exporter"],
+    &["layer", "admission", "exporter", "engines"],
     &["proxy"],
 ];
 
