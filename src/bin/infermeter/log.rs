@@ -6,7 +6,7 @@ use tracing::Level;
 
 use crate::arguments::Log;
 
-pub(super) fn start(format: Log) -> Result<(), Box<dyn Error>> {
+pub(crate) fn start(format: Log) -> Result<(), Box<dyn Error>> {
     let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(Level::INFO);
     let started = match format {
         Log::Text => log.with_ansi(false).try_init(),

@@ -3,6 +3,9 @@
 mod arguments;
 mod console;
 mod demo;
+mod exporter;
+mod log;
+mod page;
 mod proxy;
 mod signals;
 
@@ -33,6 +36,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(demo::run(settings))
         }
+        Command::Exporter(settings) => exporter::run(*settings),
         Command::Proxy(settings) => proxy::run(*settings),
         Command::Metrics => match io::stdout().write_all(names::markdown().as_bytes()) {
             // Whoever read it has seen enough.

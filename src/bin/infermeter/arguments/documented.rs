@@ -1,4 +1,4 @@
-//! The table of flags in `docs/proxy.md` is what `infermeter proxy --help` says.
+//! The tables of flags in `docs` are what `--help` says.
 
 use std::{fs, path::Path};
 
@@ -11,12 +11,19 @@ const END: &str = "<!-- end of flags -->\n";
 
 #[test]
 fn docs_are_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxy.md");
+    for name in ["exporter", "proxy"] {
+        is_current(name);
+    }
+}
+
+fn is_current(name: &str) {
+    let file = format!("docs/{name}.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
     let found = fs::read_to_string(&path).unwrap();
     let (before, rest) = found.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     let arguments = Arguments::command();
-    let table = table(arguments.find_subcommand("proxy").unwrap());
+    let table = table(arguments.find_subcommand(name).unwrap());
     let expected = format!("{before}{BEGIN}{table}{END}{after}");
     if std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1") {
         fs::write(&path, &expected).unwrap();
@@ -25,7 +32,7 @@ fn docs_are_current() {
     let differs = expected.lines().find(|line| !found.lines().any(|found| found == *line));
     assert!(
         found == expected,
-        "docs/proxy.md differs from the flags (first at {differs:?}); \
+        "{file} differs from the flags (first at {differs:?}); \
          write it anew with: UPDATE_DOCS=1 cargo test --features cli --bin infermeter docs"
     );
 }

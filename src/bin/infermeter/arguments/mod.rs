@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod documented;
+mod exporter;
+mod page;
 mod proxy;
 mod values;
 
@@ -9,8 +11,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::proxy::{Gpu, Log, Proxy};
 use self::values::{address, label, seconds};
+pub(crate) use self::{
+    exporter::{EnginePage, Exporter},
+    page::{Log, Page},
+    proxy::{Gpu, Proxy},
+};
 
 /// Makes LLM inference services observable: metrics for Prometheus, from the token streams that go
 /// by.
@@ -36,6 +42,11 @@ pub(crate) enum Command {
     /// The service and its clients need no change but the address. Token counts come from the
     /// answers themselves; SIGTERM lets the requests that are there come to their end.
     Proxy(Box<Proxy>),
+    /// Publishes what an inference engine tells on its own page, without traffic through here.
+    ///
+    /// The families of the page under names that are the same for every engine, and those that have
+    /// no such name unchanged: whoever scrapes this page needs the engine's no more.
+    Exporter(Box<Exporter>),
     /// Prints every metric that there is, as Markdown.
     Metrics,
 }

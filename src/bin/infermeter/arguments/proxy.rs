@@ -3,9 +3,12 @@
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use infermeter::{layer::Endpoint, names::Naming, proxy::InjectUsage};
+use infermeter::{layer::Endpoint, proxy::InjectUsage};
 
-use super::values::{address, duration, endpoint, label, size};
+use super::{
+    Page,
+    values::{address, duration, endpoint, size},
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct Proxy {
@@ -19,39 +22,8 @@ pub(crate) struct Proxy {
     #[arg(default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
 
-    /// Where the metrics are published; port 0 picks a free one.
-    #[arg(long, env = "INFERMETER_METRICS_LISTEN", value_name = "HOST:PORT")]
-    #[arg(value_parser = address, default_value = "127.0.0.1:8001")]
-    pub(crate) metrics_listen: String,
-
-    /// Publishes the metrics on this port of 127.0.0.1.
-    #[arg(long, env = "INFERMETER_METRICS_PORT", value_name = "N")]
-    #[arg(conflicts_with = "metrics_listen")]
-    pub(crate) metrics_port: Option<u16>,
-
-    /// Has whoever reads the metrics show the token that is in this file, as
-    /// `Authorization: Bearer TOKEN`.
-    #[arg(long, env = "INFERMETER_METRICS_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) metrics_token_file: Option<PathBuf>,
-
-    /// Puts a label on every series; can be given several times (in the variable: with commas).
-    #[arg(long = "label", env = "INFERMETER_LABEL", value_name = "KEY=VALUE")]
-    #[arg(value_parser = label, value_delimiter = ',')]
-    pub(crate) label: Vec<(String, String)>,
-
-    /// The same, several at once.
-    #[arg(long = "labels", env = "INFERMETER_LABELS", value_name = "KEY=VALUE,KEY=VALUE")]
-    #[arg(value_parser = label, value_delimiter = ',')]
-    pub(crate) labels: Vec<(String, String)>,
-
-    /// Begins the names of the metrics with this. Default: `vllm:`.
-    #[arg(long, env = "INFERMETER_METRIC_PREFIX", value_name = "PREFIX")]
-    #[arg(value_parser = |text: &str| Naming::prefix(text).map_err(|error| error.to_string()))]
-    pub(crate) metric_prefix: Option<Naming>,
-
-    /// Publishes each quantity under one name only, not under vLLM's second one too.
-    #[arg(long, env = "INFERMETER_NO_ALIASES")]
-    pub(crate) no_aliases: bool,
+    #[command(flatten)]
+    pub(crate) page: Page,
 
     /// Measures POST requests to one more path, or reads a known one in another way; can be given
     /// several times (in the variable: with commas).
@@ -123,10 +95,6 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZero<usize>>,
 
-    /// How the log on stderr is written.
-    #[arg(long, env = "INFERMETER_LOG", value_name = "FORMAT", default_value = "text")]
-    pub(crate) log: Log,
-
     /// Logs what errors say for people too. Engines repeat prompts in it.
     #[arg(long, env = "INFERMETER_FAILURE_MESSAGES")]
     pub(crate) failure_messages: bool,
@@ -144,31 +112,9 @@ pub(crate) enum Inject {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Log {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Gpu {
     Auto,
     Off,
-}
-
-// === impl Proxy ===
-
-impl Proxy {
-    pub(crate) fn naming(&self) -> Naming {
-        let naming = self.metric_prefix.clone().unwrap_or_default();
-        if self.no_aliases { naming.without_aliases() } else { naming }
-    }
-
-    pub(crate) fn page_address(&self) -> String {
-        match self.metrics_port {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => self.metrics_listen.clone(),
-        }
-    }
 }
 
 // === impl Inject ===
@@ -186,6 +132,7 @@ impl From<Inject> for InjectUsage {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use infermeter::names::Naming;
 
     use super::*;
     use crate::arguments::{Arguments, Command};
@@ -202,18 +149,18 @@ mod tests {
     fn the_guides_spellings() {
         let read = proxy(&["--metrics-port", "8001", "--labels", "model=m, variant=thinking"]);
         let read = read.unwrap();
-        assert_eq!(read.page_address(), "127.0.0.1:8001");
+        assert_eq!(read.page.address(), "127.0.0.1:8001");
         assert_eq!(
-            read.labels,
+            read.page.labels,
             [("model".into(), "m".into()), ("variant".into(), "thinking".into())]
         );
-        assert_eq!(proxy(&[]).unwrap().page_address(), "127.0.0.1:8001");
+        assert_eq!(proxy(&[]).unwrap().page.address(), "127.0.0.1:8001");
     }
 
     #[test]
     fn names() {
         let name = |arguments: &[&str]| {
-            let naming = proxy(arguments).unwrap().naming();
+            let naming = proxy(arguments).unwrap().page.naming();
             let queue = &infermeter::names::TIME_IN_QUEUE_SECONDS;
             (naming.name(queue), naming.alias(queue).is_some())
         };

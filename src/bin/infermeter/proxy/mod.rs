@@ -1,17 +1,17 @@
 //! The reverse proxy as a program: threads, signals, the page, the log.
 
-mod log;
 mod threads;
 
-use std::{error::Error, fs, path::Path, time::Duration};
+use std::{error::Error, time::Duration};
 
-use infermeter::{AdmissionLayer, Meter, exporter::Prometheus, proxy::Proxy};
+use infermeter::{AdmissionLayer, Meter, proxy::Proxy};
 use tokio::{sync::watch, time::timeout};
 
 use self::threads::Threads;
 use crate::{
     arguments::{self, Gpu},
     console::{bind, reachable, say},
+    log, page,
     signals::{Signals, Told},
 };
 
@@ -24,15 +24,11 @@ pub(crate) fn run(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
-    log::start(settings.log)?;
-    let labels = settings.label.iter().chain(&settings.labels);
-    let meter = labels.fold(Meter::builder(), |meter, (key, value)| meter.label(key, value));
-    let proxy = proxy(&settings, meter.build()?)?;
+    log::start(settings.page.log)?;
+    let proxy = proxy(&settings, settings.page.meter()?)?;
     let listener = bind("--listen", &settings.listen)?;
-    let page_key =
-        if settings.metrics_port.is_some() { "--metrics-port" } else { "--metrics-listen" };
-    let page = bind(page_key, &settings.page_address())?;
-    let exporter = exporter(&settings, &proxy)?;
+    let page = bind(settings.page.key(), &settings.page.address())?;
+    let exporter = page::exporter(&settings.page, proxy.meter())?;
     let mut signals = Signals::new()?;
 
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
@@ -44,7 +40,7 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
         "infermeter proxy: service http://{address} upstream {} metrics http://{page_address}/metrics",
         settings.upstream
     ))?;
-    warn_if_nobody_can_scrape(&settings);
+    page::warn_if_nobody_can_scrape(&settings.page);
     if settings.gpu == Gpu::Auto {
         tracing::info!("--gpu auto: GPUs are not watched yet");
     }
@@ -98,7 +94,7 @@ fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Err
         proxy = proxy.max_request_body(bytes);
     }
     if let Some(path) = &settings.upstream_ca {
-        proxy = proxy.upstream_ca(read("--upstream-ca", path)?);
+        proxy = proxy.upstream_ca(page::read("--upstream-ca", path)?);
     }
     if let Some(running) = settings.max_running {
         let mut admission = AdmissionLayer::new(&meter, running.get());
@@ -111,39 +107,4 @@ fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Err
         proxy = proxy.admission(admission);
     }
     Ok(proxy.build()?)
-}
-
-/// The page; of the processes, the one that serves the model is not this one.
-fn exporter(
-    settings: &arguments::Proxy,
-    proxy: &Proxy,
-) -> Result<infermeter::exporter::PrometheusBuilder, Box<dyn Error>> {
-    let exporter =
-        Prometheus::builder().meter(proxy.meter().clone()).naming(settings.naming()).process(false);
-    let Some(path) = &settings.metrics_token_file else { return Ok(exporter) };
-    let token = String::from_utf8(read("--metrics-token-file", path)?)
-        .map_err(|_| "--metrics-token-file: it is not text; allowed is a file with one line")?;
-    Ok(exporter.token(token.trim_ascii()))
-}
-
-fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| {
-        format!("{key} {}: {error}; allowed is a file that can be read", path.display())
-    })
-}
-
-/// In a container nobody outside can reach what listens on the loopback interface.
-fn warn_if_nobody_can_scrape(settings: &arguments::Proxy) {
-    let is_loopback = ["127.", "localhost:", "[::1]"];
-    let page = settings.page_address();
-    let is_alone = is_loopback.iter().any(|host| page.starts_with(host));
-    let is_container =
-        ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
-            || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    if is_alone && is_container {
-        tracing::warn!(
-            "the metrics are on {page}, which nobody outside of this container can reach; to let \
-             Prometheus in, say --metrics-listen 0.0.0.0:8001"
-        );
-    }
 }

@@ -1,0 +1,170 @@
+//! `infermeter exporter` as an operator meets it: another process, that is told by flags, variables
+//! and signals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+#![cfg(unix)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+const PAGE: &str = "# TYPE vllm:num_requests_running gauge\n\
+    vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 2\n\
+    # TYPE vllm:generation_tokens_total counter\n\
+    vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 70\n";
+
+const RUNNING: &str = "num_requests_running{model_name=\"m\",engine=\"0\",variant=\"a\"} 2.0\n";
+const TOKENS: &str =
+    "vllm:generation_tokens_total{engine=\"0\",model_name=\"m\",variant=\"a\"} 70\n";
+
+/// The first page has what the engine tells.
+#[test]
+fn one_line_says_where_the_page_is_and_flags_and_variables_mean_the_same() {
+    let engine = engine();
+    let by_flags = Program::start(&["--engine-metrics", &engine, "--labels", "variant=a"], &[]);
+    let by_variables = Program::start(
+        &[],
+        &[("INFERMETER_ENGINE_METRICS", &engine), ("INFERMETER_LABELS", "variant=a")],
+    );
+    for program in [by_flags, by_variables] {
+        assert_eq!(program.engine, format!("{engine}/metrics"));
+        let (head, page) = program.get("/metrics", "");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(page.contains(&format!("vllm:{RUNNING}")), "{page}");
+        assert!(page.contains(TOKENS), "{page}");
+    }
+}
+
+#[test]
+fn the_engines_page_can_be_left_out_and_the_names_be_others() {
+    let engine = engine();
+    let arguments = ["--engine-metrics", &engine, "--label", "variant=a"];
+    let other = ["--engine", "vllm", "--engine-page", "off", "--metric-prefix", "llm_"];
+    let variables = [
+        ("INFERMETER_ENGINE", "vllm"),
+        ("INFERMETER_ENGINE_PAGE", "off"),
+        ("INFERMETER_METRIC_PREFIX", "llm_"),
+    ];
+    for program in [
+        Program::start(&[arguments, [other[0], other[1], other[2], other[3]]].concat(), &[]),
+        Program::start(&arguments, &variables),
+    ] {
+        let (_, page) = program.get("/metrics", "");
+        assert!(page.contains(RUNNING) && !page.contains("generation_tokens"), "{page}");
+    }
+    let program = Program::start(&[&arguments[..], &other].concat(), &[]);
+    let (_, page) = program.get("/metrics", "");
+    assert!(page.contains(&format!("\nllm_{RUNNING}")) && !page.contains("vllm:"), "{page}");
+}
+
+#[test]
+fn without_an_engine_it_runs_and_says_so() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut program = Program::start(&["--engine-metrics", &format!("http://{free}")], &[]);
+    let (_, page) = program.get("/metrics", "");
+    assert!(page.contains("infermeter_source_up{source=\"engine\"} 0.0\n"), "{page}");
+    assert!(program.get("/readyz", "").0.starts_with("HTTP/1.1 200"));
+    let told = Command::new("kill").arg(program.child.id().to_string()).status().unwrap();
+    assert!(told.success() && program.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_token_and_mistakes() {
+    let file = std::env::temp_dir().join(format!("infermeter-exporter-{}", std::process::id()));
+    fs::write(&file, "secret\n").unwrap();
+    let path = file.to_str().unwrap();
+    let program =
+        Program::start(&["--engine-metrics", &engine(), "--metrics-token-file", path], &[]);
+    fs::remove_file(&file).unwrap();
+    assert!(program.get("/metrics", "").0.starts_with("HTTP/1.1 401"));
+    let (head, _) = program.get("/metrics", "authorization: Bearer secret\r\n");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let url = ["--engine-metrics", "http://h"];
+    for (arguments, says) in [
+        (vec![], "--engine-metrics"),
+        (vec!["--engine-metrics", "127.0.0.1:8000"], "http://HOST[:PORT]"),
+        (vec![url[0], url[1], "--engine", "ollama"], "mistralrs, dynamo"),
+        (vec![url[0], url[1], "--metrics-port", &port], "--metrics-port 127.0.0.1:"),
+        (vec![url[0], url[1], "--metrics-token-file", "/dev/null"], "token"),
+        (vec![url[0], url[1], "--label", "a=1", "--label", "a=2"], "twice"),
+    ] {
+        let mut exporter = Command::new(env!("CARGO_BIN_EXE_infermeter"));
+        let ended = exporter.arg("exporter").args(&arguments).output().unwrap();
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && error.contains(says), "{arguments:?}: {error}");
+    }
+}
+
+struct Program {
+    child: Child,
+    engine: String,
+    page: String,
+}
+
+// === impl Program ===
+
+impl Program {
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_infermeter"))
+            .args(["exporter", "--metrics-listen", "127.0.0.1:0"])
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut words = line.trim_end().split(' ').skip(3).step_by(2);
+        let (engine, page) = (words.next().unwrap(), words.next().unwrap());
+        let page = page.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
+        assert!(line.starts_with("infermeter exporter: engine http://"), "{line}");
+        Self { child, engine: engine.to_owned(), page: page.to_owned() }
+    }
+
+    fn get(&self, path: &str, headers: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(&self.page).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A page, whatever is asked for; the URL of it.
+fn engine() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut head = [0; 4096];
+            let _ = socket.read(&mut head);
+            let length = PAGE.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{PAGE}"
+            );
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
