@@ -1,5 +1,5 @@
-//! NVIDIA Dynamo: its frontend, and workers that have no families of their engine. After its sources
-//! and documents, of 2025 and 2026.
+//! NVIDIA Dynamo: its frontend, and workers that have no families of their engine. After its
+//! documents; not run.
 
 use std::{collections::BTreeMap, sync::Arc};
 

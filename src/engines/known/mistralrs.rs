@@ -1,4 +1,4 @@
-//! mistral.rs. After its sources, of 2026.
+//! mistral.rs. After its sources, of 2026; not run.
 
 use crate::{
     engines::{

@@ -1,4 +1,4 @@
-//! SGLang, with `--enable-metrics`. After its sources, of 0.4 to 0.5.
+//! SGLang, with `--enable-metrics`. After its sources, of 0.5; not run.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Text Generation Inference. After its sources, of 2.0 to 3.3.
+//! Text Generation Inference. After its sources; not run.
 
 use crate::{
     engines::{

@@ -1,5 +1,5 @@
 //! Triton with the TensorRT-LLM backend, and TensorRT-LLM's own `trtllm-serve`. After their
-//! documents and sources, of 2024 to 2026.
+//! documents; not run.
 
 use std::collections::BTreeMap;
 

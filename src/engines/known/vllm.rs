@@ -1,4 +1,4 @@
-//! vLLM. What is here was held against 0.32, and against the sources of 0.6 to 0.11.
+//! vLLM. Held against a real 0.32; the older names are those of 0.6 to 0.11, of which none was run.
 
 use std::sync::Arc;
 
@@ -31,8 +31,7 @@ const PREFIX_CACHE: [Simple; 2] = [
     ),
 ];
 
-/// The first engine of V1 and those before it had the other name, and before 0.8 another quantity
-/// beside it, which was hidden soon.
+/// Before V1 there was the other name too, for the same.
 const QUEUE: &[&str] = &["vllm:request_queue_time_seconds", "vllm:time_in_queue_requests"];
 
 const USAGE: [&str; 2] = ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"];
