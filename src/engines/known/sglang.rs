@@ -1,6 +1,6 @@
 //! SGLang, with `--enable-metrics`. After its sources, of 0.5; not run.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engines::{
@@ -97,8 +97,8 @@ pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
 fn first_ranks(
     page: &Page,
     place: &impl Fn(&OtherSample) -> Place,
-) -> HashMap<Place, [Option<u32>; 3]> {
-    let mut first = HashMap::new();
+) -> BTreeMap<Place, [Option<u32>; 3]> {
+    let mut first = BTreeMap::new();
     let state = [WAITING, USAGE[1], USED[1]].map(|name| page.samples(name));
     for sample in state.into_iter().flatten() {
         let ranks = ranks(sample);
