@@ -89,8 +89,6 @@ pub enum Presence {
     Always,
     /// Under a condition, which the text names.
     When(&'static str),
-    /// The name is settled, but nothing publishes it yet; the text names what will.
-    Reserved(&'static str),
 }
 
 /// One metric family: everything about it but its values.
@@ -830,11 +828,11 @@ pub static TOKEN_DRIFT_TOTAL: Family = counter(
     "infermeter_token_drift_total",
     Unit::Tokens,
     &[label::MODEL_NAME, label::KIND],
-    "Tokens in the engine's own counters beyond those counted here, requests with several choices \
-     and requests that went past here included.",
+    "Tokens in the engine's own counters beyond those counted here, compared while no request is in \
+     flight.",
 )
 .unprefixed()
-.reserved("the proxy, which reads the engine's counters");
+.when("in front of vLLM, SGLang or llama.cpp, once no request was in flight for two looks");
 
 // === impl Kind ===
 
@@ -937,11 +935,6 @@ impl Family {
 
     const fn when(mut self, condition: &'static str) -> Self {
         self.presence = Presence::When(condition);
-        self
-    }
-
-    const fn reserved(mut self, publisher: &'static str) -> Self {
-        self.presence = Presence::Reserved(publisher);
         self
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Collected, Empty, LengthLimitError, Limited};
 use tokio::time::timeout;
 
@@ -11,7 +11,9 @@ use super::page::{LONGEST, PageError};
 use crate::upstream::{Address, Upstream, tls};
 
 /// How long an answer may take, from the request to its last byte.
-const LIMIT: Duration = Duration::from_secs(2);
+///
+/// NB: engines answer beside their work, and one under load takes seconds for it.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Who asks for what.
 #[derive(Clone, Debug)]
@@ -21,9 +23,14 @@ pub(super) struct Client {
     page: Uri,
 }
 
-/// No answer, or one that is none.
+/// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FetchError(String);
+pub(super) enum FetchError {
+    /// It says that there is none.
+    Status(StatusCode),
+    /// None came, or one that is none.
+    Failed(String),
+}
 
 /// Behind the path of an engine, its page is here.
 const PAGE: &str = "/metrics";
@@ -59,34 +66,49 @@ impl Client {
     /// Something else that the engine may answer.
     pub(super) async fn fetch_json(&self, path: &'static str) -> Result<Bytes, FetchError> {
         let uri = self.root.uri(&Uri::from_static(path));
-        let uri = uri.ok_or_else(|| FetchError(format!("{path} is no path")))?;
+        let uri = uri.ok_or_else(|| FetchError::Failed(format!("{path} is no path")))?;
         self.fetch(&uri, "application/json").await
     }
 
     async fn fetch(&self, uri: &Uri, accept: &str) -> Result<Bytes, FetchError> {
         let request = Request::get(uri).header(header::ACCEPT, accept);
-        let request = request.body(Empty::new()).map_err(|error| FetchError(error.to_string()))?;
+        let request =
+            request.body(Empty::new()).map_err(|error| FetchError::Failed(error.to_string()))?;
         let answer = async {
             let answer = self.upstream.send(request).await;
-            let answer = answer.map_err(|error| FetchError(error.cause()))?;
+            let answer = answer.map_err(|error| FetchError::Failed(error.cause()))?;
             if !answer.status().is_success() {
-                return Err(FetchError(format!("status {}", answer.status().as_u16())));
+                return Err(FetchError::Status(answer.status()));
             }
             let body = Limited::new(answer.into_body(), LONGEST).collect().await;
             body.map(Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
-                true => FetchError(PageError::TooLong.to_string()),
-                false => FetchError(error.to_string()),
+                true => FetchError::Failed(PageError::TooLong.to_string()),
+                false => FetchError::Failed(error.to_string()),
             })
         };
-        let late = |_| Err(FetchError(format!("no answer within {LIMIT:?}")));
+        let late = |_| Err(FetchError::Failed(format!("no answer within {LIMIT:?}")));
         timeout(LIMIT, answer).await.unwrap_or_else(late)
     }
 }
 
 // === impl FetchError ===
 
+impl FetchError {
+    /// Whether it was asked for something that it does not have, and is well.
+    pub(super) fn is_absent(&self) -> bool {
+        // NB: 501 is what llama.cpp answers without `--metrics`.
+        let is_no = |status: &StatusCode| {
+            status.is_client_error() || *status == StatusCode::NOT_IMPLEMENTED
+        };
+        matches!(self, Self::Status(status) if is_no(status))
+    }
+}
+
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Status(status) => write!(f, "status {}", status.as_u16()),
+            Self::Failed(why) => f.write_str(why),
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Which engine it is.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
-use super::{Page, known, told::Told};
+use super::{
+    Page, known,
+    told::{Told, label_or},
+};
 use crate::record::Readings;
 
 /// An engine whose page is known.
@@ -114,6 +117,25 @@ impl EngineKind {
             Self::Triton => known::triton::read(asked, told),
             Self::Vllm => known::vllm::read(asked, told),
         }
+    }
+
+    /// What it has counted itself by model: prompt tokens and generated tokens. Nothing of an engine
+    /// that does not count every request, or at its end only.
+    pub(super) fn counted(self, asked: &Asked<'_>) -> BTreeMap<Arc<str>, [f64; 2]> {
+        let counters = match self {
+            Self::LlamaCpp => known::llamacpp::COUNTED,
+            Self::SgLang => known::sglang::COUNTED,
+            Self::Vllm => known::vllm::COUNTED,
+            Self::Dynamo | Self::MistralRs | Self::Tgi | Self::Triton => return BTreeMap::new(),
+        };
+        let mut counted: BTreeMap<Arc<str>, [f64; 2]> = BTreeMap::new();
+        for (kind, names) in counters.into_iter().enumerate() {
+            for sample in names.iter().flat_map(|name| asked.page.samples(name)) {
+                let model = label_or(sample, &["model_name"], asked.model);
+                counted.entry(model).or_default()[kind] += sample.value;
+            }
+        }
+        counted
     }
 
     /// Whether it has a histogram of queue times, now or once there was a request.

@@ -8,7 +8,13 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{EngineKind, Models, Page, fetch::Client, kind::Asked, told::Told};
+use super::{
+    EngineKind, Models, Page,
+    drift::Drift,
+    fetch::{self, Client, FetchError},
+    kind::Asked,
+    told::Told,
+};
 use crate::record::{Meter, Readings, SourceError};
 
 /// The name of the source.
@@ -17,18 +23,25 @@ const SOURCE: &str = "engine";
 /// The label of a model that nobody names.
 const UNNAMED: &str = "default";
 
+/// By how much it is asked less often while it has no page.
+const SELDOM: u32 = 30;
+
 /// How often it is asked what it serves.
 const LISTED_EVERY: Duration = Duration::from_secs(30);
 
-/// How long what it said is good for, beside the time between two questions: both may be slow once.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long what it said is good for, beside the time between two questions: until an answer that
+/// took as long as it may was read.
+const GRACE: Duration = Duration::from_secs(fetch::LIMIT.as_secs() + 1);
 
 /// An engine whose page is read. See the [module docs](super).
 #[derive(Clone, Debug)]
 pub struct EngineMetrics {
     client: Client,
     kind: Option<EngineKind>,
+    model: Option<Arc<str>>,
     merge: bool,
+    compare: bool,
+    optional: bool,
     every: Duration,
 }
 
@@ -51,12 +64,15 @@ pub struct EngineWatch {
     found: Option<EngineKind>,
     model: Option<Arc<str>>,
     listed: Option<Instant>,
+    drift: Drift,
+    is_source: bool,
 }
 
 /// What came of the last question.
 #[derive(Clone, Debug)]
 enum Last {
     Read { at: Instant, readings: Readings },
+    Absent(Arc<str>),
     Failed(Arc<str>),
 }
 
@@ -72,13 +88,46 @@ impl EngineMetrics {
     pub fn at(url: &str) -> Result<Self, EngineError> {
         let client = Client::at(url);
         let client = client.map_err(|problem| EngineError { url: url.to_owned(), problem })?;
-        Ok(Self { client, kind: None, merge: false, every: Duration::from_secs(1) })
+        Ok(Self {
+            client,
+            kind: None,
+            model: None,
+            merge: false,
+            compare: false,
+            optional: false,
+            every: Duration::from_secs(1),
+        })
     }
 
     /// Which engine it is. Default: what its page, `/v1/models` or `/version` show.
     #[must_use]
     pub fn kind(mut self, kind: EngineKind) -> Self {
         self.kind = Some(kind);
+        self
+    }
+
+    /// The label of a model that its page does not name. Default: the first one of `/v1/models`, else
+    /// `default`.
+    #[must_use]
+    pub fn model(mut self, name: &str) -> Self {
+        self.model = Some(name.into());
+        self
+    }
+
+    /// Whether its token counters are compared with what the meter has counted, which becomes
+    /// `infermeter_token_drift_total`: for an engine whose requests all go by here. Default: `false`.
+    #[must_use]
+    pub fn compare(mut self, compare: bool) -> Self {
+        self.compare = compare;
+        self
+    }
+
+    /// Whether it may be without a page. If it answers that it has none (a status of 4xx, or 501),
+    /// nothing is told of it, it is no source, and it is asked again after 30 times the time between
+    /// two questions. Default: `false`, and the source fails.
+    #[must_use]
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.optional = optional;
         self
     }
 
@@ -102,7 +151,8 @@ impl EngineMetrics {
         self.client.page().to_string()
     }
 
-    /// Asks it once, and makes it the source `engine` of a meter, whether it has answered or not.
+    /// Asks it once, and makes it the source `engine` of a meter, whether it has answered or not;
+    /// an [optional](Self::optional) one only where it has a page.
     pub async fn watch(self, meter: &Meter) -> EngineWatch {
         // Unknown is treated as an engine that has some, so that no others are published before.
         meter.queue_is_told(self.kind.is_none_or(EngineKind::has_queue_times));
@@ -114,10 +164,10 @@ impl EngineMetrics {
             found: None,
             model: None,
             listed: None,
+            drift: Drift::default(),
+            is_source: false,
         };
         watch.ask().await;
-        let (last, good) = (Arc::clone(&watch.last), watch.engine.every + GRACE);
-        meter.watch(SOURCE, move |out: &mut Readings| sample(&last, good, out));
         watch
     }
 }
@@ -128,40 +178,59 @@ impl EngineWatch {
     /// Asks for ever: to be spawned. Nothing of it waits for a scrape, nor a scrape for it.
     pub async fn run(mut self) {
         loop {
-            sleep(self.engine.every).await;
+            let is_absent = matches!(*lock(&self.last), Last::Absent(_));
+            sleep(self.engine.every * if is_absent { SELDOM } else { 1 }).await;
             self.ask().await;
         }
     }
 
     async fn ask(&mut self) {
-        let answer = self.read().await;
-        let url = self.engine.page_url();
-        let was_up = matches!(*lock(&self.last), Last::Read { .. });
-        let now = match answer {
-            Ok(readings) => {
-                if !was_up {
-                    let engine = self.kind().map_or("unknown", EngineKind::as_str);
-                    tracing::info!(%url, engine, "the engine's page is read");
-                }
-                Last::Read { at: Instant::now(), readings }
-            }
+        let now = match self.read().await {
+            Ok(readings) => Last::Read { at: Instant::now(), readings },
+            // It may be another one when it comes back.
             Err(error) => {
-                // It may be another one when it comes back.
                 self.listed = None;
-                let error: Arc<str> = error.into();
-                let is_new = !matches!(&*lock(&self.last), Last::Failed(known) if *known == error);
-                if is_new {
-                    tracing::warn!(%url, %error, "the engine's page cannot be read");
+                let why = error.to_string().into();
+                if self.engine.optional && error.is_absent() {
+                    self.meter.queue_is_told(false);
+                    Last::Absent(why)
+                } else {
+                    Last::Failed(why)
                 }
-                Last::Failed(error)
             }
         };
-        *lock(&self.last) = now;
+        let is_absent = matches!(now, Last::Absent(_));
+        let before = std::mem::replace(&mut *lock(&self.last), now);
+        self.log_change(&before);
+        if !self.is_source && !is_absent {
+            self.is_source = true;
+            let (last, good) = (Arc::clone(&self.last), self.engine.every + GRACE);
+            self.meter.watch(SOURCE, move |out: &mut Readings| sample(&last, good, out));
+        }
     }
 
-    async fn read(&mut self) -> Result<Readings, String> {
-        let page = self.engine.client.fetch_page().await.map_err(|error| error.to_string())?;
-        let page = Page::parse(&page).map_err(|error| error.to_string())?;
+    fn log_change(&self, before: &Last) {
+        let url = self.engine.page_url();
+        match (before, &*lock(&self.last)) {
+            (Last::Read { .. }, Last::Read { .. }) => {}
+            (_, Last::Read { .. }) => {
+                let engine = self.kind().map_or("unknown", EngineKind::as_str);
+                tracing::info!(%url, engine, "the engine's page is read");
+            }
+            (Last::Absent(_), Last::Absent(_)) => {}
+            (_, Last::Absent(why)) => {
+                tracing::info!(%url, %why, "the engine has no page of metrics");
+            }
+            (Last::Failed(known), Last::Failed(error)) if known == error => {}
+            (_, Last::Failed(error)) => {
+                tracing::warn!(%url, %error, "the engine's page cannot be read");
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Readings, FetchError> {
+        let page = self.engine.client.fetch_page().await?;
+        let page = Page::parse(&page).map_err(|error| FetchError::Failed(error.to_string()))?;
         if let Some(kind) = EngineKind::of(&page) {
             self.found = Some(kind);
         }
@@ -176,13 +245,17 @@ impl EngineWatch {
         let mut told = Told::default();
         let asked = Asked {
             page: &page,
-            model: self.model.as_deref().unwrap_or(UNNAMED),
+            model: self.engine.model.as_deref().or(self.model.as_deref()).unwrap_or(UNNAMED),
             slots: slots.as_deref(),
         };
         if let Some(kind) = self.kind() {
             kind.read(&asked, &mut told);
             let has_queue = told.has_queue_times() || kind.has_queue_times();
             self.meter.queue_is_told(has_queue);
+            if self.engine.compare {
+                self.drift.compare(&kind.counted(&asked), self.meter.counted());
+                self.drift.tell(&mut told);
+            }
         }
         told.process(&page);
         if self.engine.merge {
@@ -229,7 +302,7 @@ fn sample(last: &Mutex<Last>, good: Duration, out: &mut Readings) -> Result<(), 
             Ok(())
         }
         Last::Read { .. } => Err("nobody has asked the engine for a while".into()),
-        Last::Failed(error) => Err(error.to_string().into()),
+        Last::Absent(error) | Last::Failed(error) => Err(error.to_string().into()),
     }
 }
 

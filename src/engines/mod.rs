@@ -33,6 +33,7 @@
 //! them they are the only queue times of the meter, for its own stand for the same quantity; of an
 //! engine that has none, the meter's own are published.
 
+mod drift;
 mod fetch;
 mod kind;
 mod known;

@@ -287,7 +287,6 @@ fn row(family: &Family) -> [String; 7] {
         match family.presence {
             Presence::Always => "always".to_owned(),
             Presence::When(condition) => condition.to_owned(),
-            Presence::Reserved(publisher) => format!("not yet; comes with {publisher}"),
         },
     ]
 }

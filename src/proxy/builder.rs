@@ -9,6 +9,7 @@ use super::{
     Proxy,
     asking::{Asking, InjectUsage},
     connections::Limits,
+    engine::Engine,
     failures,
     forward::Shared,
     models::Known,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     admission::AdmissionLayer,
+    engines::EngineKind,
     layer::{Endpoint, InferenceLayer, Start},
     record::Meter,
 };
@@ -27,6 +29,7 @@ pub struct ProxyBuilder {
     meter: Meter,
     endpoints: Vec<(String, Endpoint)>,
     models: Vec<String>,
+    engine: Option<EngineKind>,
     tenant_header: Option<String>,
     admission: Option<AdmissionLayer>,
     inject: InjectUsage,
@@ -61,6 +64,7 @@ impl ProxyBuilder {
             meter: Meter::new(),
             endpoints: Vec::new(),
             models: Vec::new(),
+            engine: None,
             tenant_header: None,
             admission: None,
             inject: InjectUsage::default(),
@@ -98,6 +102,14 @@ impl ProxyBuilder {
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.models.push(name.into());
+        self
+    }
+
+    /// Says which engine the upstream is, which decides what [`inject_usage`](Self::inject_usage)
+    /// asks of it. Default: what `/v1/models` shows.
+    #[must_use]
+    pub fn engine(mut self, kind: EngineKind) -> Self {
+        self.engine = Some(kind);
         self
     }
 
@@ -203,7 +215,7 @@ impl ProxyBuilder {
         let address = Address::new(&self.upstream)
             .map_err(|error| ProxyError::Upstream(self.upstream.clone(), error))?;
         let tls = self.tls().map_err(ProxyError::UpstreamCa)?;
-        let known = Known::of(&self.models);
+        let known = Known::of(&self.models, self.engine.map(Engine::from));
         let meter = match self.models.first() {
             Some(first) => self.meter.model(first),
             None => self.meter.clone(),
@@ -226,7 +238,6 @@ impl ProxyBuilder {
             tls,
             connect_timeout: self.connect_timeout,
             drain_timeout: self.drain_timeout,
-            has_models: !self.models.is_empty(),
             is_listing: Arc::default(),
         })
     }

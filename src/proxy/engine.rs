@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::wire::Wire;
+use crate::{engines::EngineKind, wire::Wire};
 
 /// An engine, as far as its habits matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(super) enum Engine {
     /// Nothing is known of it, so nothing is asked of it.
     #[default]
     Unknown,
+    /// NVIDIA Dynamo's frontend.
+    Dynamo,
     /// The simulated one of `infermeter demo`.
     Infermeter,
     LlamaCpp,
@@ -20,6 +22,8 @@ pub(super) enum Engine {
     OpenAi,
     SgLang,
     Tgi,
+    /// The OpenAI frontend of Triton, or `trtllm-serve`.
+    Triton,
     Vllm,
 }
 
@@ -96,6 +100,20 @@ impl Engine {
     /// Whether it can be asked for a running usage in every chunk.
     pub(super) const fn runs_usage(self) -> bool {
         matches!(self, Self::Vllm | Self::SgLang | Self::Infermeter)
+    }
+}
+
+impl From<EngineKind> for Engine {
+    fn from(kind: EngineKind) -> Self {
+        match kind {
+            EngineKind::Dynamo => Self::Dynamo,
+            EngineKind::LlamaCpp => Self::LlamaCpp,
+            EngineKind::MistralRs => Self::MistralRs,
+            EngineKind::SgLang => Self::SgLang,
+            EngineKind::Tgi => Self::Tgi,
+            EngineKind::Triton => Self::Triton,
+            EngineKind::Vllm => Self::Vllm,
+        }
     }
 }
 

@@ -25,30 +25,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 const LONGEST: usize = 1024 * 1024;
 
-/// Keeps `known` up to date, for ever. Names that were configured stay the only ones.
-pub(super) async fn keep(
-    address: Address,
-    upstream: Upstream,
-    meter: Meter,
-    known: Known,
-    configured: bool,
-) {
+/// Keeps `known` up to date, for ever.
+pub(super) async fn keep(address: Address, upstream: Upstream, meter: Meter, known: Known) {
     let Some(uri) = address.uri(&Uri::from_static("/v1/models")) else { return };
     loop {
         let listed = timeout(LIMIT, ask(&upstream, &uri)).await.ok().flatten();
         let pause = if listed.is_some() { EVERY } else { AGAIN };
-        if let Some(mut listing) = listed {
-            let before = known.get();
-            // NB: who lists nothing now may have before.
-            if configured || listing.models.is_empty() {
-                listing.models.clone_from(&before.models);
-            }
-            if *before != listing {
-                tracing::info!(engine = ?listing.engine, models = ?listing.models, "upstream");
-                // Their series exist from here on.
-                listing.models.iter().for_each(|model| drop(meter.model(model)));
-                known.set(listing);
-            }
+        if let Some(listing) = listed.and_then(|listing| known.update(listing)) {
+            tracing::info!(engine = ?listing.engine, models = ?listing.models, "upstream");
+            // Their series exist from here on.
+            listing.models.iter().for_each(|model| drop(meter.model(model)));
         }
         sleep(pause).await;
     }

@@ -6,7 +6,12 @@ use super::engine::Engine;
 
 /// What is known of the upstream. Cheap to clone; all clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<RwLock<Arc<Listing>>>);
+pub(super) struct Known {
+    listing: Arc<RwLock<Arc<Listing>>>,
+    /// What was configured stays.
+    has_models: bool,
+    has_engine: bool,
+}
 
 /// What an upstream says that it serves.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,19 +26,35 @@ pub(super) const OTHER: &str = "other";
 // === impl Known ===
 
 impl Known {
-    pub(super) fn of(models: &[String]) -> Self {
-        let known = Self::default();
-        let models = models.iter().map(|model| model.as_str().into()).collect();
-        known.set(Listing { models, engine: Engine::default() });
-        known
+    pub(super) fn of(models: &[String], engine: Option<Engine>) -> Self {
+        let listing = Listing {
+            models: models.iter().map(|model| model.as_str().into()).collect(),
+            engine: engine.unwrap_or_default(),
+        };
+        Self {
+            listing: Arc::new(RwLock::new(Arc::new(listing))),
+            has_models: !models.is_empty(),
+            has_engine: engine.is_some(),
+        }
     }
 
-    pub(super) fn set(&self, listing: Listing) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(listing);
+    /// Takes what the upstream has said now; `None` if it is nothing new.
+    pub(super) fn update(&self, mut said: Listing) -> Option<Arc<Listing>> {
+        let before = self.get();
+        // NB: who lists nothing now may have before.
+        if self.has_models || said.models.is_empty() {
+            said.models.clone_from(&before.models);
+        }
+        if self.has_engine {
+            said.engine = before.engine;
+        }
+        let new = (*before != said).then(|| Arc::new(said))?;
+        *self.listing.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+        Some(new)
     }
 
     pub(super) fn get(&self) -> Arc<Listing> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.listing.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -55,11 +76,27 @@ mod tests {
 
     #[test]
     fn only_what_is_known_becomes_a_label() {
-        let known = Known::of(&["a".to_owned(), "b".to_owned()]);
+        let known = Known::of(&["a".to_owned(), "b".to_owned()], None);
         let label = |asked| known.get().label(asked).map(str::to_owned);
         assert_eq!(label(Some("b")).as_deref(), Some("b"));
         assert_eq!(label(Some("c")).as_deref(), Some("other"));
         assert_eq!(label(None).as_deref(), Some("a"));
         assert_eq!(Known::default().get().label(Some("a")), None);
+    }
+
+    #[test]
+    fn what_was_configured_stays() {
+        let said = || Listing { models: vec!["b".into()], engine: Engine::Vllm };
+        for (models, engine, expected) in [
+            (&[][..], None, (&["b"][..], Engine::Vllm)),
+            (&["a".to_owned()], None, (&["a"], Engine::Vllm)),
+            (&[], Some(Engine::Tgi), (&["b"], Engine::Tgi)),
+        ] {
+            let known = Known::of(models, engine);
+            let listing = known.update(said()).unwrap();
+            let names: Vec<_> = listing.models.iter().map(|model| &**model).collect();
+            assert_eq!((&names[..], listing.engine), expected);
+            assert_eq!(known.update(said()), None);
+        }
     }
 }

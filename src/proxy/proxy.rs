@@ -34,7 +34,6 @@ pub struct Proxy {
     pub(super) tls: ClientConfig,
     pub(super) connect_timeout: Duration,
     pub(super) drain_timeout: Duration,
-    pub(super) has_models: bool,
     /// One of the clones asks the upstream what it serves.
     pub(super) is_listing: Arc<AtomicBool>,
 }
@@ -64,7 +63,7 @@ impl Proxy {
         let listing = (!self.is_listing.swap(true, Relaxed)).then(|| {
             let (address, known) = (self.shared.address.clone(), self.shared.asking.known.clone());
             let (upstream, meter) = (upstream.clone(), self.meter.clone());
-            tokio::spawn(listing::keep(address, upstream, meter, known, self.has_models))
+            tokio::spawn(listing::keep(address, upstream, meter, known))
         });
         let drain = Drain::new();
         let (cut, limits) = (drain.cut_flag(), self.shared.limits);

@@ -33,6 +33,8 @@ mod tally;
 mod tenant;
 mod view;
 
+#[cfg(feature = "proxy")]
+pub(crate) use self::gateway::Counted;
 #[cfg(feature = "test-util")]
 pub use self::snapshot::Snapshot;
 pub use self::{

@@ -5,6 +5,7 @@ use std::time::Duration;
 use infermeter::{
     Meter,
     engines::{EngineKind, EngineMetrics},
+    record::Collect,
 };
 
 use super::server::{Server, lines, page_of, watched};
@@ -91,6 +92,53 @@ async fn what_is_said_goes_before_what_is_found() {
     let page = page_of(server.engine()).await;
     let running = r#"vllm:num_requests_running{model_name="default",engine="0"} 2.0"#;
     assert_eq!(lines(&page, "vllm:"), [running]);
+}
+
+/// Not every upstream is an engine with a page, and some have one that is for others only.
+#[tokio::test]
+async fn one_that_has_no_page_is_no_source_until_it_has() {
+    for answer in ["404 Not Found", "401 Unauthorized", "501 Not Implemented"] {
+        let server = Server::start();
+        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+        server.answer("/metrics", answer.as_bytes());
+        let meter = Meter::new().model("m");
+        let watch = server.engine().optional(true).every(Duration::from_millis(1));
+        let watch = watched(watch, &meter).await;
+        let queue = &infermeter::names::TIME_IN_QUEUE_SECONDS;
+        assert!(meter.sources().is_empty());
+        assert_eq!(meter.collect().series(queue).len(), 1);
+        server.page("/metrics", VLLM);
+        let running = tokio::spawn(watch.run());
+        while meter.sources().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        meter.sample();
+        assert_eq!(meter.sources()[0].up, Some(true));
+        assert_eq!(meter.collect().series(queue).len(), 0);
+        running.abort();
+    }
+}
+
+/// An upstream that is not there yet may be an engine.
+#[tokio::test]
+async fn one_that_fails_is_a_source() {
+    let server = Server::start();
+    server.answer("/metrics", b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+    let meter = Meter::new();
+    let _watch = watched(server.engine().optional(true), &meter).await;
+    assert_eq!(meter.sources()[0].up, Some(false));
+}
+
+#[tokio::test]
+async fn what_its_page_does_not_name_can_be_named() {
+    let server = Server::start();
+    server.page("/metrics", LLAMACPP);
+    server.page("/v1/models", r#"{"data":[{"id":"tiny","owned_by":"llamacpp"}]}"#);
+    let running = "vllm:num_requests_running";
+    for (engine, model) in [(server.engine(), "tiny"), (server.engine().model("mine"), "mine")] {
+        let expected = format!("{running}{{model_name=\"{model}\",engine=\"0\"}} 2.0");
+        assert_eq!(lines(&page_of(engine).await, running), [expected]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

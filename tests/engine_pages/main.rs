@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_macros, reason = "users record their own metrics by these")]
 
 mod asked;
+mod drift;
 mod limits;
 mod merged;
 mod queue;

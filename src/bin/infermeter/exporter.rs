@@ -1,11 +1,11 @@
 //! The page of an engine as ours, without traffic.
 
-use std::error::Error;
+use std::{error::Error, future::pending};
 
 use infermeter::record::Collect;
 
 use crate::{
-    arguments::{self, EnginePage},
+    arguments,
     console::{bind, reachable, say},
     log, page,
     signals::Signals,
@@ -17,34 +17,36 @@ pub(crate) fn run(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
-    let arguments::Exporter { engine_metrics, engine, engine_page, page } = settings;
+    let engine = settings.engine()?;
+    let page = &settings.page;
     log::start(page.log)?;
     let meter = page.meter()?;
-    let exporter = page::exporter(&page, &meter)?;
+    let exporter = page::exporter(page, &meter)?;
     let listener = bind(page.key(), &page.address())?;
     let address = reachable(&listener)?;
     let mut signals = Signals::new()?;
 
-    let is_merged = engine_page == EnginePage::Merge;
-    let url = engine_metrics.page_url();
-    let mut asked = engine_metrics.merge(is_merged);
-    if let Some(kind) = engine.kind() {
-        asked = asked.kind(kind);
-    }
-    let asked = asked.watch(&meter).await;
+    let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
+    let watch = match engine {
+        Some(engine) => Some(engine.watch(&meter).await),
+        None => None,
+    };
     // So that the first page has it.
     meter.sample();
     let exporter = exporter.serve_on(listener)?;
     say(&format!("infermeter exporter: engine {url} metrics http://{address}/metrics"))?;
-    page::warn_if_nobody_can_scrape(&page);
-    if is_merged {
-        tracing::info!(
-            "the engine's families are on this page: scrape it in place of {url}, or say \
-             --engine-page off and another --metric-prefix to scrape both"
-        );
+    page::warn_if_nobody_can_scrape(page);
+    if watch.is_some() && settings.engine.is_merged() {
+        page::say_that_it_is_merged(&url);
     }
+    let asked = async {
+        match watch {
+            Some(watch) => watch.run().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
-        () = asked.run() => {}
+        () = asked => {}
         _ = signals.next() => {}
     }
     exporter.shutdown().await?;

@@ -25,6 +25,13 @@ pub(crate) fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
     })
 }
 
+pub(crate) fn say_that_it_is_merged(url: &str) {
+    tracing::info!(
+        "families of the engine's page {url} are on this one: scrape it instead, or say --engine-page \
+         off and another --metric-prefix to scrape both"
+    );
+}
+
 /// In a container nobody outside can reach what listens on the loopback interface.
 pub(crate) fn warn_if_nobody_can_scrape(settings: &Page) {
     let is_loopback = ["127.", "localhost:", "[::1]"];

@@ -23,6 +23,9 @@ const CACHED: &str = "llamacpp:prompt_tokens_cached_total";
 /// Without those from the cache.
 const PROMPT: &str = "llamacpp:prompt_tokens_total";
 
+pub(in crate::engines) const COUNTED: [&[&str]; 2] =
+    [&[PROMPT, CACHED], &["llamacpp:tokens_predicted_total"]];
+
 /// What `/slots` says of one; there is more.
 #[derive(Deserialize)]
 struct Slot {

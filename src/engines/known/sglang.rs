@@ -43,6 +43,9 @@ const CACHED: &str = "sglang:cached_tokens_total";
 
 const PROMPT: &str = "sglang:prompt_tokens_total";
 
+pub(in crate::engines) const COUNTED: [&[&str]; 2] =
+    [&[PROMPT], &["sglang:generation_tokens_total"]];
+
 /// Parts of one engine, each of which may say the same.
 const RANKS: [&str; 3] = ["pp_rank", "tp_rank", "moe_ep_rank"];
 

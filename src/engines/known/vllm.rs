@@ -40,6 +40,9 @@ const CONFIG: &str = "vllm:cache_config_info";
 
 const LORA: &str = "vllm:lora_requests_info";
 
+pub(in crate::engines) const COUNTED: [&[&str]; 2] =
+    [&["vllm:prompt_tokens_total"], &["vllm:generation_tokens_total"]];
+
 /// Before V1 there was no such label.
 const ENGINE: &str = "engine";
 

@@ -1,74 +1,40 @@
 //! The arguments of `infermeter exporter`.
 
-use clap::{Args, ValueEnum};
-use infermeter::engines::{EngineKind, EngineMetrics};
+use clap::Args;
+use infermeter::engines::EngineMetrics;
 
-use super::Page;
+use super::{Engine, Page};
 
 #[derive(Args, Debug)]
+#[command(mut_arg("engine_metrics", |argument| argument.help(
+    "The engine, or its page: http://HOST:PORT or https://HOST:PORT, with the path of the page if \
+     that is not /metrics. Required, but with `--engine none`",
+)))]
 pub(crate) struct Exporter {
-    /// The engine, or its page: http://HOST:PORT or https://HOST:PORT, with the path of the page if
-    /// that is not /metrics.
-    #[arg(long, env = "INFERMETER_ENGINE_METRICS", value_name = "URL")]
-    #[arg(value_parser = |url: &str| EngineMetrics::at(url).map_err(|error| error.to_string()))]
-    pub(crate) engine_metrics: EngineMetrics,
-
-    /// Which engine it is.
-    #[arg(long, env = "INFERMETER_ENGINE", value_name = "ENGINE", default_value = "auto")]
+    #[command(flatten)]
     pub(crate) engine: Engine,
-
-    /// What becomes of those families of its page that have no name of ours.
-    #[arg(long, env = "INFERMETER_ENGINE_PAGE", value_name = "WHAT", default_value = "merge")]
-    pub(crate) engine_page: EnginePage,
 
     #[command(flatten)]
     pub(crate) page: Page,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Engine {
-    Auto,
-    Vllm,
-    #[value(name = "sglang")]
-    SgLang,
-    Tgi,
-    #[value(name = "llamacpp")]
-    LlamaCpp,
-    Triton,
-    #[value(name = "mistralrs")]
-    MistralRs,
-    Dynamo,
-}
+// === impl Exporter ===
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EnginePage {
-    /// They stand on the page.
-    Merge,
-    /// They do not.
-    Off,
-}
-
-// === impl Engine ===
-
-impl Engine {
-    /// `None` where that is to be found out.
-    pub(crate) const fn kind(self) -> Option<EngineKind> {
-        match self {
-            Self::Auto => None,
-            Self::Vllm => Some(EngineKind::Vllm),
-            Self::SgLang => Some(EngineKind::SgLang),
-            Self::Tgi => Some(EngineKind::Tgi),
-            Self::LlamaCpp => Some(EngineKind::LlamaCpp),
-            Self::Triton => Some(EngineKind::Triton),
-            Self::MistralRs => Some(EngineKind::MistralRs),
-            Self::Dynamo => Some(EngineKind::Dynamo),
-        }
+impl Exporter {
+    /// The engine; `None` where there is none on purpose.
+    pub(crate) fn engine(&self) -> Result<Option<EngineMetrics>, String> {
+        self.engine.metrics(None).map_err(|_| {
+            "--engine-metrics <URL> is required: it says where the engine is; without one say \
+             --engine none"
+                .to_owned()
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use infermeter::engines::EngineKind;
 
     use super::*;
     use crate::arguments::{Arguments, Command};
@@ -84,8 +50,8 @@ mod tests {
     #[test]
     fn what_is_usual() {
         let read = exporter(&["--engine-metrics", "http://h:8000"]).unwrap();
-        assert_eq!(read.engine_metrics.page_url(), "http://h:8000/metrics");
-        assert_eq!((read.engine.kind(), read.engine_page), (None, EnginePage::Merge));
+        assert_eq!(read.engine().unwrap().unwrap().page_url(), "http://h:8000/metrics");
+        assert_eq!((read.engine.kind(), read.engine.is_merged()), (None, true));
         assert_eq!(read.page.address(), "127.0.0.1:8001");
     }
 
@@ -102,7 +68,11 @@ mod tests {
         for (key, value, allowed) in [
             ("--engine-metrics", "127.0.0.1:8000", "http://HOST[:PORT]"),
             ("--engine-metrics", "http://h/metrics?x=1", "query"),
-            ("--engine", "ollama", "auto, vllm, sglang, tgi, llamacpp, triton, mistralrs, dynamo"),
+            (
+                "--engine",
+                "ollama",
+                "auto, dynamo, llamacpp, mistralrs, sglang, tgi, triton, vllm, none",
+            ),
             ("--engine-page", "both", "merge, off"),
             ("--metrics-port", "65536", "0..=65535"),
             ("--label", "engine=1", "allowed"),
@@ -114,6 +84,13 @@ mod tests {
             let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");
             [key, value, allowed].into_iter().for_each(says);
         }
-        assert!(exporter(&[]).unwrap_err().contains("--engine-metrics <URL>"));
+    }
+
+    #[test]
+    fn an_engine_is_there_or_is_not_on_purpose() {
+        let error = exporter(&[]).unwrap().engine().unwrap_err();
+        assert!(error.contains("--engine-metrics <URL>") && error.contains("--engine none"));
+        let none = exporter(&["--engine", "none", "--engine-metrics", "http://h"]).unwrap();
+        assert!(none.engine().unwrap().is_none());
     }
 }

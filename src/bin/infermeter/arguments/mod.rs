@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod documented;
+mod engine;
 mod exporter;
 mod page;
 mod proxy;
@@ -13,7 +14,8 @@ use clap::{Args, Parser, Subcommand};
 
 use self::values::{address, label, seconds};
 pub(crate) use self::{
-    exporter::{EnginePage, Exporter},
+    engine::Engine,
+    exporter::Exporter,
     page::{Log, Page},
     proxy::{Gpu, Proxy},
 };

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use infermeter::{layer::Endpoint, proxy::InjectUsage};
 
 use super::{
-    Page,
+    Engine, Page,
     values::{address, duration, endpoint, size},
 };
 
@@ -21,6 +21,9 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
     #[arg(default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
+
+    #[command(flatten)]
+    pub(crate) engine: Engine,
 
     #[command(flatten)]
     pub(crate) page: Page,
@@ -155,6 +158,28 @@ mod tests {
             [("model".into(), "m".into()), ("variant".into(), "thinking".into())]
         );
         assert_eq!(proxy(&[]).unwrap().page.address(), "127.0.0.1:8001");
+    }
+
+    #[test]
+    fn the_page_of_the_engine_is_that_of_the_upstream() {
+        let page = |arguments: &[&str]| {
+            let all = [&["infermeter", "proxy", "--upstream"], arguments].concat();
+            let Command::Proxy(read) = Arguments::try_parse_from(all).unwrap().command else {
+                unreachable!("it is what was said")
+            };
+            let metrics = read.engine.metrics(Some(&read.upstream)).unwrap();
+            metrics.map(|engine| engine.page_url())
+        };
+        for (arguments, url) in [
+            (&["http://h:1"][..], Some("http://h:1/metrics")),
+            (&["http://h:1/"], Some("http://h:1/metrics")),
+            (&["http://h/below"], Some("http://h/below/metrics")),
+            (&["http://h", "--engine-metrics", "http://h:2"], Some("http://h:2/metrics")),
+            (&["http://h", "--engine-metrics", "http://h:2/page"], Some("http://h:2/page")),
+            (&["http://h", "--engine", "none"], None),
+        ] {
+            assert_eq!(page(arguments).as_deref(), url, "{arguments:?}");
+        }
     }
 
     #[test]

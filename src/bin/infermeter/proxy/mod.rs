@@ -4,7 +4,7 @@ mod threads;
 
 use std::{error::Error, time::Duration};
 
-use infermeter::{AdmissionLayer, Meter, proxy::Proxy};
+use infermeter::{AdmissionLayer, Meter, engines::EngineMetrics, proxy::Proxy};
 use tokio::{sync::watch, time::timeout};
 
 use self::threads::Threads;
@@ -26,12 +26,14 @@ pub(crate) fn run(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
 async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     log::start(settings.page.log)?;
     let proxy = proxy(&settings, settings.page.meter()?)?;
+    let engine = settings.engine.metrics(Some(&settings.upstream))?;
     let listener = bind("--listen", &settings.listen)?;
     let page = bind(settings.page.key(), &settings.page.address())?;
     let exporter = page::exporter(&settings.page, proxy.meter())?;
     let mut signals = Signals::new()?;
 
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
+    let engine = engine.map(|engine| watch_engine(&settings, engine, proxy.meter()));
     let exporter = exporter.serve_on(page)?;
     let (stop, stopped) = watch::channel(false);
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
@@ -41,6 +43,11 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
         settings.upstream
     ))?;
     page::warn_if_nobody_can_scrape(&settings.page);
+    if settings.engine.is_merged() {
+        if let Some(engine) = &engine {
+            page::say_that_it_is_merged(engine);
+        }
+    }
     if settings.gpu == Gpu::Auto {
         tracing::info!("--gpu auto: GPUs are not watched yet");
     }
@@ -65,6 +72,19 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Reads the page of the engine from now on, whether it is there yet or not; its URL.
+fn watch_engine(settings: &arguments::Proxy, engine: EngineMetrics, meter: &Meter) -> String {
+    // Nobody has said that there is a page.
+    let is_guess = settings.engine.engine_metrics.is_none() && settings.engine.kind().is_none();
+    let mut engine = engine.compare(true).optional(is_guess);
+    if let Some(model) = settings.models.first() {
+        engine = engine.model(model);
+    }
+    let (url, meter) = (engine.page_url(), meter.clone());
+    tokio::spawn(async move { engine.watch(&meter).await.run().await });
+    url
+}
+
 fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Error>> {
     // The limit is published for the model that requests are for.
     let meter = settings.models.first().map_or_else(|| meter.clone(), |first| meter.model(first));
@@ -80,6 +100,9 @@ fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Err
     }
     for model in &settings.models {
         proxy = proxy.model(model);
+    }
+    if let Some(kind) = settings.engine.kind() {
+        proxy = proxy.engine(kind);
     }
     if let Some(name) = &settings.tenant_header {
         proxy = proxy.tenant_header(name);
