@@ -39,7 +39,7 @@ class Gateway(Server):
         self.page_url = self.says(r"metrics (http://\S+/metrics)")
         self.model = json.loads(get(f"{engine}/v1/models"))["data"][0]["id"]
         # It asks the engine too, and does not wait for that with requests.
-        wait_for("the model on the page", lambda: f'model_name="{self.model}"' in Page(self.page_url).text)
+        wait_for("the model on the page", lambda: f'request_total{{model_name="{self.model}"}}' in Page(self.page_url).text)
         self.before = self.now()
 
     def stop(self):

@@ -9,6 +9,7 @@ from pathlib import Path
 from case import Case, check, check_cut, check_unmeasured
 from gateway import Gateway, named, post
 from servers import Page, Server, get, wait_for
+from state_checks import drift, merged
 
 SCRIPT = Path(__file__).resolve().parent.parent / "llamacpp"
 
@@ -184,6 +185,8 @@ def run(binary, folder, servers, checks):
         return engine, gateway
 
     engine, gateway = pair("generate")
+    drift(checks, engine, gateway, "/v1/chat/completions", {**CHAT, "max_tokens": 9})
+    merged(checks, engine, gateway)
     for case in CASES:
         check(checks, case, gateway, engine)
     for after in (0, 1, 2, 7, 60):
@@ -202,7 +205,7 @@ def run(binary, folder, servers, checks):
 
 def queue(checks, engine, gateway):
     """More streams than there are slots: who runs and who waits, as both say at the same time."""
-    body = json.dumps({**CHAT, "stream": True, "max_tokens": 700})
+    body = json.dumps({**CHAT, "stream": True, "max_tokens": 4000})
     before = engine.counters()
 
     def flight():
