@@ -54,13 +54,14 @@ class Server:
 
 
 class Prometheus(Server):
-    """A real one, that scrapes one target every second."""
+    """A real one, that scrapes a target every second, and others as jobs of their own."""
 
-    def __init__(self, folder, target):
+    def __init__(self, folder, target, **others):
+        jobs = {"vllm-iquest-coder": target, **others}
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
             "scrape_configs": [
-                {"job_name": "vllm-iquest-coder", "static_configs": [{"targets": [target]}]}
+                {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in jobs.items()
             ],
         }
         # JSON is YAML.

@@ -61,6 +61,22 @@
 //! The wait in it, and what the engine tells of its own queue, are queue time
 //! ([`Start::Told`](crate::Start::Told)); of an engine that tells nothing there is none.
 //!
+//! What the engine tells on its own page stands beside that where
+//! [`EngineMetrics`](crate::engines::EngineMetrics) is a source of the meter; its queue times then
+//! stand in place of those of single requests:
+//!
+//! ```no_run
+//! use infermeter::{engines::EngineMetrics, proxy::Proxy};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let url = "http://127.0.0.1:8000";
+//! let proxy = Proxy::builder(url).build()?;
+//! let engine = EngineMetrics::at(url)?.merge(true).compare(true).watch(proxy.meter()).await;
+//! tokio::spawn(engine.run());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Several cores
 //!
 //! [`Proxy::serve`] works on the runtime that it is called on; one with several threads will do.

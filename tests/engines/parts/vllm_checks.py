@@ -10,7 +10,9 @@ import time
 from case import check, check_cut, check_unmeasured
 from gateway import Gateway, ask, cut, named, post, without_what_varies
 from servers import Page, get, wait_for
+from state_checks import drift, merged, queue_times
 from vllm_cases import ASKED, CASES, CHAT, CHAT_PATH, CUT, LONG, PROMPT, PROMPT_PATH, STREAM
+from vllm_prometheus import observed
 from vllm_server import Vllm, install
 
 __all__ = ["LIMIT_SECONDS", "install", "run"]
@@ -29,19 +31,61 @@ STARTS = {  # what it is started with
     "four steps an event": ("--stream-interval", "4", "--enable-force-include-usage"),
 }
 
+# Of whose queue times those are that are told: the engine's histogram, or each answer's.
+ALIKE = {"as it is": (), "queue times": ("--engine=none",), "four steps an event": ()}
+
 
 def run(binary, folder, servers, checks):
     for name, options in STARTS.items():
         print(f"== vLLM, {name}: {' '.join(options)}", flush=True)
         engine = Vllm(folder, f"vLLM {name}", "--max-num-seqs", str(SLOTS), *TOOLS, *options)
         servers.append(engine)
+        kinds = {"proxy": LIMITS, "exact proxy": ("--exact-aborts",)}
         first, exact = (
-            Gateway(folder, f"{kind} in front of {name}", binary, engine.url, *arguments)
-            for kind, arguments in {"proxy": LIMITS, "exact proxy": ("--exact-aborts",)}.items()
+            Gateway(folder, f"{kind} in front of {name}", binary, engine.url, *arguments, *ALIKE[name])
+            for kind, arguments in kinds.items()
         )
         servers.extend((first, exact))
+        if name == "as it is":
+            state(checks, engine, first)
+            observed(checks, engine, first, folder, servers, at_once)
         CHECKS[name](checks, engine, first, exact)
         engine.stop()
+
+
+def state(checks, engine, gateway):
+    drift(checks, engine, gateway, CHAT_PATH, CHAT | {"max_tokens": 9})
+    merged(checks, engine, gateway)
+    blocks(checks, engine, gateway)
+    queue_times(checks, engine, gateway, "vllm:request_queue_time_seconds")
+
+
+def blocks(checks, engine, gateway):
+    """The blocks in use while streams run: what vLLM says as a share, as a number."""
+    body = CHAT | STREAM | {"max_tokens": 1500, "ignore_eos": True}
+    threads, _ = at_once(gateway, [(CHAT_PATH, body)] * SLOTS)
+
+    shares = []  # those lately, as the proxy's are of its last look
+
+    def both():
+        theirs, ours = Page(f"{engine.url}/metrics"), Page(gateway.page_url)
+        [config] = [s.labels for s in theirs.samples if s.name == "vllm:cache_config_info"]
+        total = int(config["num_gpu_blocks"]) - 1
+        shares.append(theirs.sum("vllm:kv_cache_usage_perc") * total)
+        used, all_of_them = (ours.sum(f"vllm:num_blocks_{what}") for what in ("used", "total"))
+        lately = [share for share in shares[-60:] if abs(share - used) < 0.01]
+        return (used, lately, all_of_them, total) if used and len(shares) > 20 and lately else None
+
+    try:
+        used, lately, total, all_but_one = wait_for("as many blocks as vLLM says", both)
+    except AssertionError as error:
+        raise AssertionError(f"vLLM said {shares}") from error
+    checks.within("blocks in use", used, min(lately) - 0.01, max(lately) + 0.01)
+    checks.equal("blocks", total, all_but_one)
+    for thread in threads:
+        thread.join()
+    gateway.counted(SLOTS)
+    wait_for("no block in use", lambda: Page(gateway.page_url).sum("vllm:num_blocks_used") == 0)
 
 
 def as_it_is(checks, engine, gateway, exact):
@@ -53,7 +97,7 @@ def as_it_is(checks, engine, gateway, exact):
     killed_core(checks, engine, gateway)
 
 
-def queue_times(checks, engine, gateway, exact):
+def told_queue_times(checks, engine, gateway, exact):
     cases(checks, engine, gateway, queue_time=True)
     crowd(checks, engine, gateway, queue_time=True)
     crowd(checks, engine, exact, queue_time=True)
@@ -67,7 +111,7 @@ def four_steps(checks, engine, gateway, exact):
     killed_server(checks, engine, gateway)
 
 
-CHECKS = dict(zip(STARTS, (as_it_is, queue_times, four_steps)))
+CHECKS = dict(zip(STARTS, (as_it_is, told_queue_times, four_steps)))
 
 
 def cases(checks, engine, gateway, queue_time=False):
