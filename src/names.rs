@@ -115,7 +115,13 @@ pub struct Family {
     pub presence: Presence,
 }
 
-/// Every label name that a family can have, each once, in alphabetical order.
+/// The labels that stand behind those of a family where there are several
+/// [upstreams](crate::Meter::upstream): on each that has `model_name`, and on all that an upstream's
+/// sources tell.
+pub const UPSTREAM_LABELS: [&str; 2] = [label::UPSTREAM, label::VARIANT];
+
+/// Every label name that a family can have, each once, in alphabetical order. Those of
+/// [upstreams](UPSTREAM_LABELS) are not among them.
 pub fn catalogue_labels() -> impl Iterator<Item = &'static str> {
     let labels: BTreeSet<_> = CATALOGUE.iter().flat_map(|family| family.labels).copied().collect();
     labels.into_iter()
@@ -133,6 +139,10 @@ pub fn buckets(naming: &Naming) -> impl Iterator<Item = (String, &'static [f64])
 pub mod label {
     /// The model that served the request, from a bounded set.
     pub const MODEL_NAME: &str = "model_name";
+    /// The configured name of the upstream that it belongs to, or `none`.
+    pub const UPSTREAM: &str = "upstream";
+    /// The configured variant of that upstream, or `none`.
+    pub const VARIANT: &str = "variant";
     /// The data-parallel rank of the engine; `0` where there is one.
     pub const ENGINE: &str = "engine";
     /// The configured name of a measured endpoint, never the raw path.

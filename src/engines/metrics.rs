@@ -259,7 +259,7 @@ impl EngineWatch {
         }
         told.process(&page);
         if self.engine.merge {
-            told.readings.others = page.families().to_vec();
+            told.readings.others = page.families().iter().cloned().map(Into::into).collect();
         }
         Ok(told.readings)
     }

@@ -2,10 +2,10 @@
 //!
 //! [text format]: https://prometheus.io/docs/instrumenting/exposition_formats/
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use crate::{
-    names::{Family, Kind, Naming, StaticLabel},
+    names::{Kind, Naming, StaticLabel, UPSTREAM_LABELS},
     record::{FamilyReadings, HistogramReading, Readings, Series, Value},
 };
 
@@ -15,8 +15,9 @@ const HISTOGRAM: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// A page in the making.
 pub(super) struct Text<'a> {
     naming: &'a Naming,
-    /// Static labels, ready to be appended to others.
+    /// Static labels, ready to be appended to others; and those beside the labels of an upstream.
     labels: String,
+    labels_beside: String,
     page: String,
     names: Vec<String>,
     series: usize,
@@ -26,11 +27,16 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     pub(super) fn new(naming: &'a Naming, labels: &[StaticLabel]) -> Self {
-        let mut text = String::new();
+        let (mut all, mut beside) = (String::new(), String::new());
         for label in labels {
-            push_label(&mut text, label.key(), label.value());
+            push_label(&mut all, label.key(), label.value());
+            // NB: no label stands twice on a line; a series' own goes before.
+            if !UPSTREAM_LABELS.contains(&label.key()) {
+                push_label(&mut beside, label.key(), label.value());
+            }
         }
-        Self { naming, labels: text, page: String::new(), names: Vec::new(), series: 0 }
+        let (page, names) = (String::new(), Vec::new());
+        Self { naming, labels: all, labels_beside: beside, page, names, series: 0 }
     }
 
     pub(super) fn families(&mut self, readings: &Readings) {
@@ -68,9 +74,9 @@ impl<'a> Text<'a> {
             return;
         }
         push_head(&mut self.page, name, Some(family.help), family.kind.as_str());
-        for Series { labels, value, .. } in series {
-            let labels = self.labels_of(family, labels);
-            match value {
+        for series in series {
+            let labels = self.labels_of(readings, series);
+            match &series.value {
                 Value::Counter(n) => self.line(name, "", &labels, n),
                 // NB: as Prometheus 3 and vLLM write it: `1.0`, not `1`.
                 Value::Gauge(value) | Value::FloatCounter(value) => {
@@ -108,15 +114,17 @@ impl<'a> Text<'a> {
         self.series += 1;
     }
 
-    fn labels_of(&self, family: &Family, values: &[Arc<str>]) -> String {
+    fn labels_of(&self, readings: &FamilyReadings, series: &Series) -> String {
         let mut text = String::new();
-        for (key, value) in family.labels.iter().zip(values) {
+        for (key, value) in readings.labels(series) {
             push_label(&mut text, key, value);
         }
-        if !text.is_empty() && !self.labels.is_empty() {
+        let has_upstream = series.labels.len() > readings.family.labels.len();
+        let fixed = if has_upstream { &self.labels_beside } else { &self.labels };
+        if !text.is_empty() && !fixed.is_empty() {
             text.push(',');
         }
-        text + &self.labels
+        text + fixed
     }
 }
 
@@ -149,6 +157,8 @@ pub(super) fn push_label(text: &mut String, key: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::names;
 

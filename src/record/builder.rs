@@ -4,7 +4,7 @@ use std::{collections::HashMap, error, fmt};
 
 use super::{
     meter::{Meter, Shared},
-    model::Models,
+    model::{MOST_MODELS, Models},
     series::Shapes,
     tenant::Tenants,
 };
@@ -42,6 +42,8 @@ pub enum MeterError {
     MaxModels(u16),
     /// A number of tenants that cannot be.
     MaxTenants(u16),
+    /// A static label that upstreams have.
+    UpstreamLabel(String),
 }
 
 // === impl MeterBuilder ===
@@ -110,12 +112,11 @@ impl MeterBuilder {
         self
     }
 
-    /// How many model labels are told apart; those beyond are `other` and counted in
-    /// `infermeter_label_overflow_total`. Default: 64.
+    /// How many model labels are told apart, of each [upstream](Meter::upstream) where there are
+    /// some; those beyond are `other` and counted in `infermeter_label_overflow_total`. Default: 64.
     #[must_use]
     pub fn max_models(mut self, max: u16) -> Self {
-        // One place is kept for `other`.
-        if max == 0 || max == u16::MAX {
+        if max == 0 || max > MOST_MODELS {
             return self.fail(MeterError::MaxModels(max));
         }
         self.max_models = max;
@@ -169,10 +170,18 @@ impl fmt::Display for MeterError {
             }
             Self::Buckets(family, error) => write!(f, "buckets of {family}: {error}"),
             Self::MaxModels(max) => {
-                write!(f, "max_models is {max}; allowed are 1 to {}", u16::MAX - 1)
+                write!(f, "max_models is {max}; allowed are 1 to {MOST_MODELS}")
             }
             Self::MaxTenants(max) => {
                 write!(f, "max_tenants is {max}; allowed are 1 to {}", u16::MAX - 2)
+            }
+            Self::UpstreamLabel(key) => {
+                let taken = names::UPSTREAM_LABELS.join(" and ");
+                write!(
+                    f,
+                    "the static label {key:?} cannot be beside several upstreams, which have a \
+                     label of that name; allowed is any name but {taken}"
+                )
             }
             Self::NotAHistogram(family) => write!(
                 f,

@@ -30,7 +30,19 @@ pub struct Readings {
     pub families: Vec<FamilyReadings>,
     /// Families of other pages, for whoever publishes a page. Whatever is published already under
     /// one of their names goes before them.
-    pub others: Vec<Arc<OtherFamily>>,
+    pub others: Vec<OtherReadings>,
+}
+
+/// A family of another page.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OtherReadings {
+    /// The family, as its page has it.
+    pub family: Arc<OtherFamily>,
+    /// The upstream whose page it is, by the values of
+    /// [`UPSTREAM_LABELS`](crate::names::UPSTREAM_LABELS). Several upstreams may have a family of the
+    /// same name, which is then one, with series of each.
+    pub upstream: Option<[Arc<str>; 2]>,
 }
 
 /// The series of one family.
@@ -39,7 +51,7 @@ pub struct Readings {
 pub struct FamilyReadings {
     /// Name, kind, unit, help.
     pub family: &'static Family,
-    /// Its series; their label values stand in the order of [`Family`]'s `labels`.
+    /// Its series; [`labels`](Self::labels) says which values are of which label.
     pub series: Vec<Series>,
 }
 
@@ -47,7 +59,8 @@ pub struct FamilyReadings {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Series {
-    /// A value for each of [`Family`]'s `labels`.
+    /// A value for each of [`Family`]'s `labels`, and behind them, where there are several upstreams,
+    /// those of [`UPSTREAM_LABELS`](crate::names::UPSTREAM_LABELS).
     pub labels: Vec<Arc<str>>,
     /// What it stands at.
     pub value: Value,
@@ -117,6 +130,32 @@ impl Readings {
             .iter()
             .find(|readings| std::ptr::eq(readings.family, family))
             .map_or(&[], |readings| &readings.series)
+    }
+}
+
+// === impl FamilyReadings ===
+
+impl FamilyReadings {
+    /// The labels of one of its series, with their values: those of the family, and those of its
+    /// upstream where it has one.
+    pub fn labels<'a>(
+        &self,
+        series: &'a Series,
+    ) -> impl Iterator<Item = (&'static str, &'a Arc<str>)> + use<'a> {
+        label_names(self.family).zip(&series.labels)
+    }
+}
+
+/// The names of all labels that a series of a family can have, but for static ones.
+pub(super) fn label_names(family: &'static Family) -> impl Iterator<Item = &'static str> {
+    family.labels.iter().copied().chain(names::UPSTREAM_LABELS)
+}
+
+// === impl OtherReadings ===
+
+impl From<Arc<OtherFamily>> for OtherReadings {
+    fn from(family: Arc<OtherFamily>) -> Self {
+        Self { family, upstream: None }
     }
 }
 

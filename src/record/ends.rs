@@ -16,8 +16,8 @@ use crate::outcome::{Outcome, Phase, TokenSource};
 /// Everything that the end of a request is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// The label known at arrival: the one it was in flight under.
-    pub(super) arrived_as: ModelId,
+    /// The label that it was in flight under last.
+    pub(super) flew_as: ModelId,
     pub(super) model: ModelId,
     /// Place among the meter's endpoints.
     pub(super) endpoint: u16,
@@ -64,13 +64,13 @@ impl Ends {
 impl Hash for End {
     /// NB: in two words. That of a word for each field takes twice as long.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { arrived_as, model, endpoint, outcome, phase, code, source, tenant } = *self;
+        let Self { flew_as, model, endpoint, outcome, phase, code, source, tenant } = *self;
         let outcome = match outcome {
             Outcome::Success(reason) => reason as u8,
             Outcome::Failure(reason) => 0x40 | reason as u8,
             Outcome::Aborted(phase) => 0x80 | phase as u8,
         };
-        let places = [arrived_as, model, endpoint, tenant.map_or(u16::MAX, TenantId::place)];
+        let places = [flew_as, model, endpoint, tenant.map_or(u16::MAX, TenantId::place)];
         let bytes = [outcome, phase as u8, source.map_or(u8::MAX, |source| source as u8)];
         state.write_u64(places.into_iter().fold(0, |word, place| word << 16 | u64::from(place)));
         let code = u64::from(code.unwrap_or(0));

@@ -15,9 +15,10 @@ pub(crate) struct Counted {
 }
 
 impl Meter {
-    /// Whether queue times are those that a source tells, and not those that are recorded.
+    /// Whether queue times of its upstream are those that a source tells, and not those that are
+    /// recorded.
     pub(crate) fn queue_is_told(&self, is_told: bool) {
-        self.shared().sources.queue_is_told.store(is_told, Relaxed);
+        self.upstream_of().queue_is_told.store(is_told, Relaxed);
     }
 
     pub(crate) fn counted(&self) -> Counted {

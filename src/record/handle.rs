@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Extensions, Request};
 use tokio::time::Instant;
 
-use super::{meter::Shared, request::Record, said::Count, steps::Mark};
+use super::{Meter, meter::Shared, request::Record, said::Count, steps::Mark};
 use crate::outcome::{FailureReason, FinishReason};
 
 /// Lets a service add what only it knows about the request it works on.
@@ -72,6 +72,33 @@ impl RequestMeter {
     /// at arrival, see [`InferenceLayer::model_from`](crate::InferenceLayer::model_from).
     pub fn model(&self, name: &str) {
         self.with(|record| record.rename(name));
+    }
+
+    /// Says where the request goes: to the [upstream](Meter::upstream) of `meter`, which serves it by
+    /// the model `name`, or by the one that `meter` names. From here on it belongs there, in flight
+    /// too. Say it again where it then goes to another. Ignored after the first token, once generated
+    /// tokens were told, and where `meter` is not of the layer that measures it.
+    ///
+    /// Say it before [`started`](Self::started): a queue time that was taken stays where it is, and
+    /// so does the wait for an admission layer. [`model`](Self::model) then names a model of this
+    /// upstream.
+    ///
+    /// ```
+    /// use infermeter::{Meter, RequestMeter};
+    ///
+    /// fn route(meter: &Meter, request: &RequestMeter) {
+    ///     let small = meter.upstream("small", None);
+    ///     request.routed(&small, Some("tiny-words"));
+    /// }
+    /// ```
+    pub fn routed(&self, meter: &Meter, name: Option<&str>) {
+        let Some(record) = self.0.as_ref().filter(|record| record.is_of(meter.shared())) else {
+            return;
+        };
+        record.go_over(match name {
+            Some(name) => meter.model_id(name),
+            None => meter.default_model(),
+        });
     }
 
     /// How many tokens the prompt has, cached ones included. Say it once; it counts from

@@ -8,17 +8,19 @@ use std::sync::{
 use tokio::time::Instant;
 
 use super::{
-    Exporter, MeterBuilder,
+    Exporter, MeterBuilder, MeterError,
     collect::{Collect, Readings},
     ends::Ends,
     model::{ModelId, Models},
+    moves::Moves,
     series::{Endpoint, Shapes},
     source::{Source, SourceStatus, Sources, Told},
     tenant::{TenantId, Tenants},
+    upstream::{Upstream, Upstreams},
     view,
 };
 use crate::{
-    names::StaticLabel,
+    names::{StaticLabel, UPSTREAM_LABELS},
     outcome::{Dropped, Unread},
 };
 
@@ -32,6 +34,7 @@ const DEFAULT_MODEL: &str = "default";
 #[derive(Clone, Debug)]
 pub struct Meter {
     shared: Arc<Shared>,
+    upstream: Arc<Upstream>,
     model: Option<ModelId>,
 }
 
@@ -39,7 +42,11 @@ pub struct Meter {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) models: Models,
+    pub(super) upstreams: Upstreams,
     pub(super) endpoints: RwLock<Vec<Arc<Endpoint>>>,
+    /// In the queue, and after their start.
+    pub(super) moved_in_queue: Moves,
+    pub(super) moved_in_prefill: Moves,
     pub(super) ends: Ends,
     pub(super) unread: [AtomicU64; Unread::ALL.len()],
     pub(super) labels: Arc<[StaticLabel]>,
@@ -81,7 +88,8 @@ impl Meter {
     }
 
     pub(super) fn of(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), model: None }
+        let upstream = Arc::clone(shared.upstreams.none());
+        Self { shared: Arc::new(shared), upstream, model: None }
     }
 
     /// The same numbers, with `name` as the model label of requests that say nothing else: the
@@ -90,9 +98,49 @@ impl Meter {
     /// Without it, requests are counted under `default`.
     #[must_use]
     pub fn model(&self, name: &str) -> Self {
-        let model = self.shared.models.id(name);
+        let model = self.model_id(name);
         self.shared.default_model.get_or_init(|| model);
-        Self { shared: Arc::clone(&self.shared), model: Some(model) }
+        Self { model: Some(model), ..self.clone() }
+    }
+
+    /// The same numbers, of one of several upstreams: what is measured through this handle carries
+    /// the labels `upstream` and `variant`, which is the requests of its layers, the models that it
+    /// names, the engines that tell it and the sources that it watches. It has no model yet.
+    ///
+    /// From the first call on, every series of a family that has `model_name` carries both labels,
+    /// and is `none` in what belongs to no upstream, or to one without a variant. So call it before
+    /// there are requests: it makes other series of those that were there.
+    ///
+    /// Both are fixed words, never what a client sent, and may be any text; an empty one is `none`.
+    /// The same two are the same upstream; those beyond 62 are `other` and counted in
+    /// `infermeter_label_overflow_total`. Static labels of these names make room for them;
+    /// [`has_room_for_upstreams`](Self::has_room_for_upstreams) tells of that in time.
+    ///
+    /// ```
+    /// use infermeter::{InferenceLayer, Meter};
+    ///
+    /// let meter = Meter::new();
+    /// let thinking = meter.upstream("qwen-a", Some("thinking")).model("qwen");
+    /// let instruct = meter.upstream("qwen-b", Some("instruct")).model("qwen");
+    /// let layers = [thinking, instruct].map(InferenceLayer::new);
+    /// ```
+    #[must_use]
+    pub fn upstream(&self, name: &str, variant: Option<&str>) -> Self {
+        let upstream = self.shared.upstreams.named(name, variant);
+        Self { shared: Arc::clone(&self.shared), upstream, model: None }
+    }
+
+    /// Whether upstreams can have their labels: no static label has one of their names.
+    ///
+    /// # Errors
+    ///
+    /// If one has, which would vanish beside them.
+    pub fn has_room_for_upstreams(&self) -> Result<(), MeterError> {
+        let taken = self.labels().iter().find(|label| UPSTREAM_LABELS.contains(&label.key()));
+        match taken {
+            Some(label) => Err(MeterError::UpstreamLabel(label.key().to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// The model named first, if any was.
@@ -115,7 +163,8 @@ impl Meter {
     /// name makes room for it.
     ///
     /// `name` is the label of `infermeter_source_up` and `infermeter_source_age_seconds`: a fixed
-    /// word, never what a client sent.
+    /// word, never what a client sent. That of an [upstream](Self::upstream) stands behind it:
+    /// `engine` of the upstream `qwen-a` is `engine:qwen-a`.
     ///
     /// ```
     /// use infermeter::{Meter, names, record::{Collect, Readings, Value}};
@@ -132,7 +181,7 @@ impl Meter {
     /// ```
     pub fn watch(&self, name: &str, source: impl Source) {
         if !self.is_disabled() {
-            self.shared.sources.watch(name, source);
+            self.shared.sources.watch(name, &self.upstream, source);
         }
     }
 
@@ -152,7 +201,7 @@ impl Meter {
         is_it: impl Fn(&T) -> bool,
         new: impl FnOnce() -> T,
     ) -> Arc<T> {
-        self.shared.sources.told_by(is_it, new)
+        self.shared.sources.told_by(&self.upstream, is_it, new)
     }
 
     /// A reading cannot be published.
@@ -193,12 +242,17 @@ impl Meter {
 
     /// The label of requests that say nothing else; known from the first call on.
     pub(crate) fn default_model(&self) -> ModelId {
-        self.model.unwrap_or_else(|| self.shared.models.id(DEFAULT_MODEL))
+        self.model.unwrap_or_else(|| self.model_id(DEFAULT_MODEL))
     }
 
     /// The place of a model label, within the cap.
     pub(crate) fn model_id(&self, name: &str) -> ModelId {
-        self.shared.models.id(name)
+        self.shared.models.id(&self.upstream, name)
+    }
+
+    /// Whose numbers it takes.
+    pub(super) fn upstream_of(&self) -> &Arc<Upstream> {
+        &self.upstream
     }
 
     /// The series of an endpoint; they exist from here on, at 0.
@@ -209,7 +263,7 @@ impl Meter {
         }
         // NB: one for each configured name, never for what a client sent.
         let id = u16::try_from(all.len()).unwrap_or(u16::MAX);
-        let endpoint = Arc::new(Endpoint::new(label, id, self.shared.models.places()));
+        let endpoint = Arc::new(Endpoint::new(label, id, self.shared.models.row()));
         all.push(Arc::clone(&endpoint));
         endpoint
     }
@@ -231,7 +285,10 @@ impl Shared {
     pub(super) fn new(models: Models, tenants: Tenants, labels: Vec<StaticLabel>) -> Self {
         Self {
             models,
+            upstreams: Upstreams::default(),
             endpoints: RwLock::default(),
+            moved_in_queue: Moves::default(),
+            moved_in_prefill: Moves::default(),
             ends: Ends::default(),
             unread: Default::default(),
             labels: labels.into(),

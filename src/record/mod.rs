@@ -18,8 +18,10 @@ mod handle;
 mod histogram;
 mod meter;
 mod model;
+mod moves;
 mod observer;
 mod other;
+mod places;
 mod pulse;
 mod request;
 mod said;
@@ -31,6 +33,7 @@ mod source;
 mod steps;
 mod tally;
 mod tenant;
+mod upstream;
 mod view;
 
 #[cfg(feature = "proxy")]
@@ -39,7 +42,7 @@ pub(crate) use self::gateway::Counted;
 pub use self::snapshot::Snapshot;
 pub use self::{
     builder::{MeterBuilder, MeterError},
-    collect::{Collect, FamilyReadings, HistogramReading, Readings, Series, Value},
+    collect::{Collect, FamilyReadings, HistogramReading, OtherReadings, Readings, Series, Value},
     ended::Ended,
     exporter::Exporter,
     handle::RequestMeter,

@@ -1,14 +1,15 @@
 //! The bounded set of model labels.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::series::{ModelSeries, Shapes};
+use super::{
+    places::Places,
+    series::{ModelSeries, Shapes},
+    upstream::{MOST_ROWS, Upstream},
+};
 
 /// The label of values beyond the cap.
 pub(super) const OTHER: &str = "other";
@@ -19,12 +20,15 @@ pub(super) const LONGEST_LABEL: usize = 256;
 /// Place of a model in the table.
 pub(crate) type ModelId = u16;
 
-/// Models by label: at most `cap` of them and [`OTHER`]. None is ever removed, so a place can be
-/// looked up without a lock.
+/// How many labels can be told apart of one upstream: so many of each have a place.
+pub(super) const MOST_MODELS: u16 = u16::MAX / MOST_ROWS as u16 - 1;
+
+/// Models by label: of each upstream at most `cap` of them and [`OTHER`]. None is ever removed, so
+/// a place can be looked up without a lock.
 #[derive(Debug)]
 pub(super) struct Models {
-    places: Box<[OnceLock<ModelSeries>]>,
-    ids: RwLock<HashMap<Arc<str>, ModelId>>,
+    /// A row for each upstream.
+    places: Places<OnceLock<ModelSeries>>,
     shapes: Shapes,
     overflow: AtomicU64,
 }
@@ -33,63 +37,65 @@ pub(super) struct Models {
 
 impl Models {
     pub(super) fn new(cap: u16, shapes: Shapes) -> Self {
-        let places = (0..=usize::from(cap)).map(|_| OnceLock::new()).collect();
-        Self { places, ids: RwLock::default(), shapes, overflow: AtomicU64::new(0) }
+        let places = Places::new(MOST_ROWS, usize::from(cap) + 1);
+        Self { places, shapes, overflow: AtomicU64::new(0) }
     }
 
-    /// How many places there are.
-    pub(super) fn places(&self) -> usize {
-        self.places.len()
+    /// How many places a row has.
+    pub(super) fn row(&self) -> usize {
+        self.places.row()
     }
 
-    /// The place of a label, made if there is room for it, else that of `other`.
-    pub(super) fn id(&self, label: &str) -> ModelId {
-        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+    /// The place of a label of an upstream, made if there is room for it, else that of `other`.
+    pub(super) fn id(&self, upstream: &Arc<Upstream>, label: &str) -> ModelId {
+        let ids = upstream.ids.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = ids.get(label) {
             return *id;
         }
         // NB: `other` takes no place from the named ones, so it is not in the map.
-        let is_full = ids.len() == usize::from(self.other());
+        let cap = self.row() - 1;
+        let is_full = ids.len() == cap;
         drop(ids);
         if label == OTHER || is_full || label.len() > LONGEST_LABEL {
-            return self.overflown(label);
+            return self.overflown(upstream, label);
         }
-        let mut ids = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = upstream.ids.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = ids.get(label) {
             return *id;
         }
-        let id = ids.len() as ModelId;
-        if id == self.other() {
+        if ids.len() == cap {
             drop(ids);
-            return self.overflown(label);
+            return self.overflown(upstream, label);
         }
-        let series =
-            self.places[usize::from(id)].get_or_init(|| ModelSeries::new(label, &self.shapes));
-        ids.insert(Arc::clone(&series.label), id);
+        let id = self.make(upstream, ids.len(), label);
+        ids.insert(label.into(), id);
         id
     }
 
-    fn overflown(&self, label: &str) -> ModelId {
+    fn overflown(&self, upstream: &Arc<Upstream>, label: &str) -> ModelId {
         if label != OTHER {
             self.overflow.fetch_add(1, Relaxed);
         }
-        let other = self.other();
-        self.places[usize::from(other)].get_or_init(|| ModelSeries::new(OTHER, &self.shapes));
-        other
+        // The last place of each row.
+        self.make(upstream, self.row() - 1, OTHER)
     }
 
-    /// The last place.
-    fn other(&self) -> ModelId {
-        (self.places.len() - 1) as ModelId
+    fn make(&self, upstream: &Arc<Upstream>, column: usize, label: &str) -> ModelId {
+        // NB: within `MOST_ROWS` and `MOST_MODELS` each has a number.
+        let id = (upstream.row * self.row() + column) as ModelId;
+        if let Some(place) = self.places.make(id) {
+            place.get_or_init(|| ModelSeries::new(label, upstream, &self.shapes));
+        }
+        id
     }
 
     pub(super) fn get(&self, id: ModelId) -> Option<&ModelSeries> {
-        self.places.get(usize::from(id)).and_then(OnceLock::get)
+        self.places.get(id).and_then(OnceLock::get)
     }
 
     /// Every model that is known, the first one first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ModelId, &ModelSeries)> {
-        (0..).zip(&self.places).filter_map(|(id, place)| Some((id, place.get()?)))
+        self.places.iter().filter_map(|(id, place)| Some((id, place.get()?)))
     }
 
     pub(super) fn overflow(&self) -> u64 {
@@ -99,33 +105,55 @@ impl Models {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::upstream::Upstreams, *};
+
+    fn models(cap: u16) -> (Models, Upstreams) {
+        (Models::new(cap, Shapes::default()), Upstreams::default())
+    }
 
     #[test]
     fn beyond_the_cap_is_other_and_counted() {
-        let models = Models::new(2, Shapes::default());
-        assert_eq!((models.id("a"), models.id("b"), models.id("a")), (0, 1, 0));
-        assert_eq!((models.id("c"), models.id("d"), models.id("c")), (2, 2, 2));
+        let (models, upstreams) = models(2);
+        let id = |label| models.id(upstreams.none(), label);
+        assert_eq!((id("a"), id("b"), id("a")), (0, 1, 0));
+        assert_eq!((id("c"), id("d"), id("c")), (2, 2, 2));
         assert_eq!(models.overflow(), 3);
         let labels: Vec<&str> = models.iter().map(|(_, model)| &*model.label).collect();
         assert_eq!(labels, ["a", "b", "other"]);
-        assert_eq!(models.id("other"), 2);
+        assert_eq!(id("other"), 2);
         assert_eq!(models.overflow(), 3);
     }
 
     #[test]
     fn other_leaves_the_places_of_the_named() {
-        let models = Models::new(1, Shapes::default());
-        assert_eq!(models.id("other"), 1);
-        assert_eq!(models.id("a"), 0);
+        let (models, upstreams) = models(1);
+        assert_eq!(models.id(upstreams.none(), "other"), 1);
+        assert_eq!(models.id(upstreams.none(), "a"), 0);
     }
 
     #[test]
     fn a_label_that_is_too_long_is_other() {
-        let models = Models::new(1, Shapes::default());
+        let (models, upstreams) = models(1);
         let long = "x".repeat(LONGEST_LABEL + 1);
-        assert_eq!(models.id(&long), 1);
-        assert_eq!(models.id(&long[1..]), 0);
+        assert_eq!(models.id(upstreams.none(), &long), 1);
+        assert_eq!(models.id(upstreams.none(), &long[1..]), 0);
         assert_eq!(models.overflow(), 1);
+    }
+
+    #[test]
+    fn each_upstream_has_a_cap_of_its_own() {
+        let (models, upstreams) = models(1);
+        let [a, b] = ["a", "b"].map(|name| upstreams.named(name, None));
+        let ids = [&b, &a, &b, &a].map(|upstream| models.id(upstream, "m"));
+        assert_eq!(ids, [4, 2, 4, 2]);
+        assert_eq!(models.id(&a, "n"), 3);
+        let known = models.iter().map(|(id, model)| (id, &*model.label, model.upstream.row));
+        assert_eq!(known.collect::<Vec<_>>(), [(2, "m", 1), (3, "other", 1), (4, "m", 2)]);
+    }
+
+    #[test]
+    fn the_last_place_of_the_last_upstream_has_a_number() {
+        let last = MOST_ROWS * (usize::from(MOST_MODELS) + 1) - 1;
+        assert!(u16::try_from(last).is_ok(), "{last}");
     }
 }

@@ -37,7 +37,8 @@ pub(crate) struct Record {
     /// Place among the meter's endpoints.
     pub(super) endpoint: u16,
     pub(super) arrival: Instant,
-    pub(super) arrived_as: ModelId,
+    /// The label that it is in flight under. Changed under the lock of `state` only.
+    pub(super) flies_as: AtomicU16,
     pub(super) tenant: Option<TenantId>,
     /// For who asks how it ended.
     pub(super) asked: Option<Arc<Asked>>,
@@ -93,7 +94,7 @@ impl Record {
             shared,
             endpoint: endpoint.id,
             arrival: Instant::now(),
-            arrived_as: model,
+            flies_as: AtomicU16::new(model),
             tenant,
             asked,
             start_is_told,
@@ -124,7 +125,9 @@ impl Record {
     pub(super) fn rename(&self, model: &str) {
         let state = self.state();
         if !state.is_closed && !self.is_named.load(Acquire) {
-            self.model.store(self.shared.models.id(model), Relaxed);
+            if let Some(series) = self.shared.models.get(self.model.load(Relaxed)) {
+                self.model.store(self.shared.models.id(&series.upstream, model), Relaxed);
+            }
         }
     }
 
@@ -222,7 +225,11 @@ impl Record {
 
     /// Whether it is open, in this meter.
     pub(super) fn is_open_in(&self, shared: &Arc<Shared>) -> bool {
-        Arc::ptr_eq(&self.shared, shared) && !self.state().is_closed
+        self.is_of(shared) && !self.state().is_closed
+    }
+
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
     }
 
     /// Ends, once; with its body, or without one where no head was sent.
@@ -248,12 +255,11 @@ impl Record {
                 self.series(|series| series.queue.time(queue));
             }
         }
-        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
+        let flies_as = self.flies_as.load(Relaxed);
+        if let Some(flies_as) = self.shared.models.get(flies_as) {
             match state.phase {
-                Phase::Queue => self.waits_no_longer(&mut state, arrived_as),
-                Phase::Prefill | Phase::Decode => {
-                    arrived_as.pulse.stops(|| last_sign(outcome, body))
-                }
+                Phase::Queue => self.waits_no_longer(&mut state, flies_as),
+                Phase::Prefill | Phase::Decode => flies_as.pulse.stops(|| last_sign(outcome, body)),
             }
         }
         let ended = body.map_or_else(Instant::now, |body| body.ended);
@@ -279,7 +285,7 @@ impl Record {
         }
         // NB: last, so that whoever sees the end sees all that belongs to it.
         self.shared.ends.add(End {
-            arrived_as: self.arrived_as,
+            flew_as: flies_as,
             model: self.model.load(Relaxed),
             endpoint: self.endpoint,
             outcome,

@@ -4,15 +4,20 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
     },
 };
 
 use super::{
     histogram::{Histogram, Shape},
     model::ModelId,
+    places::Places,
     pulse::Pulse,
     settled::Settled,
+    upstream::{MOST_ROWS, Upstream},
 };
 use crate::{
     names::{self, Buckets, Family, Unit},
@@ -23,7 +28,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ModelSeries {
     pub(super) label: Arc<str>,
-    /// Requests that arrived under this label and started, and that came to their first token.
+    /// Whose model it is.
+    pub(super) upstream: Arc<Upstream>,
+    /// Requests that were in flight under this label when they started, and when they came to their
+    /// first token.
     pub(super) started: Fact,
     pub(super) first_token: Fact,
     pub(super) prompt: Settled,
@@ -60,7 +68,7 @@ pub(crate) struct Endpoint {
     /// Place among the meter's endpoints.
     pub(super) id: u16,
     /// Requests received, by the model label they arrived under.
-    received: Box<[Fact]>,
+    received: Places<Fact>,
 }
 
 /// One fact, counted. Whoever reads a later fact of a request sees its earlier ones too.
@@ -74,10 +82,11 @@ pub(super) struct Shapes(HashMap<&'static str, Arc<Shape>>);
 // === impl ModelSeries ===
 
 impl ModelSeries {
-    pub(super) fn new(label: &str, shapes: &Shapes) -> Self {
+    pub(super) fn new(label: &str, upstream: &Arc<Upstream>, shapes: &Shapes) -> Self {
         let histogram = |family| shapes.histogram(family);
         Self {
             label: label.into(),
+            upstream: Arc::clone(upstream),
             started: Fact::default(),
             first_token: Fact::default(),
             prompt: Settled::default(),
@@ -107,6 +116,27 @@ impl ModelSeries {
         }
     }
 
+    /// The label values of a series of it: those of the family, and behind them those of its
+    /// upstream where upstreams are told apart.
+    pub(super) fn labels(
+        &self,
+        more: impl IntoIterator<Item = Arc<str>>,
+        upstreams_are_told: bool,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let upstream = (upstreams_are_told || self.upstream.is_some()).then_some(&self.upstream);
+        let upstream = upstream.into_iter().flat_map(|upstream| upstream.labels.iter().cloned());
+        [Arc::clone(&self.label)].into_iter().chain(more).chain(upstream)
+    }
+
+    /// Whether something was counted under it, other than requests. Once so, always so.
+    pub(super) fn has_any(&self) -> bool {
+        let histograms = [&self.queue, &self.ttft, &self.itl, &self.admission, &self.iteration];
+        self.prompt.get() > 0
+            || self.generation.get() > 0
+            || self.running_limit.load(Relaxed) > 0
+            || histograms.iter().any(|histogram| histogram.read().count() > 0)
+    }
+
     pub(super) fn duration(&self, outcome: Outcome) -> &Histogram {
         match outcome {
             Outcome::Success(_) => &self.success_duration,
@@ -119,9 +149,9 @@ impl ModelSeries {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// `models` is how many places an upstream has.
     pub(super) fn new(label: &str, id: u16, models: usize) -> Self {
-        let received = (0..models).map(|_| Fact::default()).collect();
-        Self { label: label.into(), id, received }
+        Self { label: label.into(), id, received: Places::new(MOST_ROWS, models) }
     }
 
     #[cfg(test)]
@@ -130,14 +160,15 @@ impl Endpoint {
     }
 
     pub(super) fn received(&self, model: ModelId) {
-        if let Some(fact) = self.received.get(usize::from(model)) {
+        if let Some(fact) = self.received.make(model) {
             fact.happened();
         }
     }
 
     /// Requests received, by model place.
-    pub(super) fn read(&self) -> impl Iterator<Item = u64> {
-        self.received.iter().map(Fact::read)
+    pub(super) fn read(&self) -> HashMap<ModelId, u64> {
+        let received = self.received.iter().map(|(model, fact)| (model, fact.read()));
+        received.filter(|(_, n)| *n > 0).collect()
     }
 }
 

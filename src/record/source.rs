@@ -8,14 +8,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::collect::{FamilyReadings, HistogramReading, Readings, Series, Value};
+use super::{
+    collect::{FamilyReadings, HistogramReading, Readings, Series, Value},
+    upstream::Upstream,
+};
 use crate::{
     names::{self, Family, Kind, Unit},
     outcome::Dropped,
@@ -52,7 +55,7 @@ static TOLD: &[&Family] = &[
     &names::PROCESS_MAX_FDS,
     &names::PROCESS_THREADS,
     &names::PROCESS_START_TIME_SECONDS,
-    // Only where `queue_is_told`.
+    // Only where queue times are told.
     &names::TIME_IN_QUEUE_SECONDS,
 ];
 
@@ -79,7 +82,7 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceStatus {
-    /// Its name.
+    /// Its name, behind which that of its upstream stands, if it has one.
     pub name: Arc<str>,
     /// Whether its last sample succeeded and is not older than ten seconds; `None` before the
     /// first one, unless that takes longer than ten seconds.
@@ -94,14 +97,12 @@ pub struct SourceStatus {
 #[derive(Default)]
 pub(super) struct Sources {
     sampled: RwLock<Vec<Arc<Sampled>>>,
-    told: RwLock<Vec<Weak<dyn Told>>>,
+    told: RwLock<Vec<Teller>>,
     dropped: [AtomicU64; Dropped::ALL.len()],
-    /// Whether queue times are told, in place of those that are recorded.
-    ///
-    /// NB: the two are never mixed. Where one took over from the other for a while, its counts would
-    /// look like a restart, and the way back like thousands of requests at once.
-    pub(super) queue_is_told: AtomicBool,
 }
+
+/// Somebody who tells, and of which upstream.
+type Teller = (Arc<Upstream>, Weak<dyn Told>);
 
 /// What is told by somebody rather than asked for, and is read while a view is taken.
 pub(crate) trait Told: Any + Send + Sync {
@@ -111,7 +112,10 @@ pub(crate) trait Told: Any + Send + Sync {
 }
 
 struct Sampled {
+    /// As it is watched, and as it is told.
     name: Arc<str>,
+    label: Arc<str>,
+    upstream: Arc<Upstream>,
     source: Mutex<Box<dyn Source>>,
     last: Mutex<Last>,
 }
@@ -140,12 +144,20 @@ where
 // === impl Sources ===
 
 impl Sources {
-    /// Adds a source; one of the same name makes room for it.
-    pub(super) fn watch(&self, name: &str, source: impl Source) {
+    /// Adds a source of an upstream; one of it of the same name makes room for it.
+    pub(super) fn watch(&self, name: &str, upstream: &Arc<Upstream>, source: impl Source) {
         let (source, last) = (Mutex::new(Box::new(source) as Box<_>), Mutex::default());
-        let new = Arc::new(Sampled { name: name.into(), source, last });
         let mut all = self.sampled.write().unwrap_or_else(PoisonError::into_inner);
-        let known = all.iter_mut().find(|known| known.name == new.name);
+        let is_it =
+            |known: &Sampled| *known.name == *name && Arc::ptr_eq(&known.upstream, upstream);
+        let is_taken =
+            |label: &str| all.iter().any(|known| *known.label == *label && !is_it(known));
+        let label = upstream.source_label(name, is_taken).into();
+        let upstream = Arc::clone(upstream);
+        let new = Arc::new(Sampled { name: name.into(), label, upstream, source, last });
+        let known = all
+            .iter_mut()
+            .find(|known| known.name == new.name && Arc::ptr_eq(&known.upstream, &new.upstream));
         let old = match known {
             Some(known) => Some(std::mem::replace(known, new)),
             None => {
@@ -161,46 +173,46 @@ impl Sources {
     /// Who tells, found among those who do already, or new. Whoever is dropped tells no more.
     pub(super) fn told_by<T: Told>(
         &self,
+        upstream: &Arc<Upstream>,
         is_it: impl Fn(&T) -> bool,
         new: impl FnOnce() -> T,
     ) -> Arc<T> {
         let mut all = self.told.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|told| told.strong_count() > 0);
-        let known = all.iter().filter_map(Weak::upgrade);
+        all.retain(|(_, told)| told.strong_count() > 0);
+        let known = all.iter().filter(|(of, _)| Arc::ptr_eq(of, upstream));
+        let known = known.filter_map(|(_, told)| told.upgrade());
         let known = known.filter_map(|told| told.as_any().downcast::<T>().ok());
         if let Some(known) = known.into_iter().find(|known| is_it(known)) {
             return known;
         }
         let new = Arc::new(new());
         let told: Arc<dyn Told> = Arc::<T>::clone(&new);
-        all.push(Arc::downgrade(&told));
+        all.push((Arc::clone(upstream), Arc::downgrade(&told)));
         new
     }
 
     pub(super) fn sample(&self) {
         for sampled in self.all() {
-            sampled.sample(&self.queue_is_told, |reason| self.dropped(reason));
+            sampled.sample(|reason| self.dropped(reason));
         }
     }
 
     /// What the sources have told last, each series once.
-    pub(super) fn read(&self) -> Readings {
+    pub(super) fn read(&self, upstreams_are_told: bool) -> Readings {
         let mut readings = Readings::default();
         let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
-        for told in told.iter().filter_map(Weak::upgrade) {
-            told.read(&mut readings);
+        for (upstream, told) in told.iter() {
+            if let Some(told) = told.upgrade() {
+                let mut own = Readings::default();
+                told.read(&mut own);
+                upstream.tell(&own, upstreams_are_told, &mut readings);
+            }
         }
         drop(told);
         for sampled in self.all() {
             let last = sampled.last();
             if last.is_up() == Some(true) {
-                readings.others.extend(last.readings.others.iter().cloned());
-                for FamilyReadings { family, series } in &last.readings.families {
-                    readings.family(family);
-                    for Series { labels, value } in series {
-                        readings.push(family, labels.iter().cloned(), value.clone());
-                    }
-                }
+                sampled.upstream.tell(&last.readings, upstreams_are_told, &mut readings);
             }
         }
         for FamilyReadings { series, .. } in &mut readings.families {
@@ -235,14 +247,14 @@ impl Sources {
 
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.all().iter().map(|sampled| &sampled.name)).finish()
+        f.debug_list().entries(self.all().iter().map(|sampled| &sampled.label)).finish()
     }
 }
 
 // === impl Sampled ===
 
 impl Sampled {
-    fn sample(&self, queue_is_told: &AtomicBool, mut dropped: impl FnMut(Dropped)) {
+    fn sample(&self, mut dropped: impl FnMut(Dropped)) {
         // Another exporter samples it right now.
         let Ok(mut source) = self.source.try_lock() else {
             return;
@@ -256,7 +268,7 @@ impl Sampled {
         let may_be_told = |family: &Family| {
             let is_queue = std::ptr::eq(family, &names::TIME_IN_QUEUE_SECONDS);
             let is_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
-            is_told && (!is_queue || queue_is_told.load(Relaxed))
+            is_told && (!is_queue || self.upstream.queue_is_told.load(Relaxed))
         };
         readings.families.retain(|readings| {
             let may_be = may_be_told(readings.family);
@@ -286,7 +298,7 @@ impl Sampled {
         let last = self.last();
         let error = last.outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
         SourceStatus {
-            name: Arc::clone(&self.name),
+            name: Arc::clone(&self.label),
             up: last.is_up(),
             age: last.succeeded.map(|at| at.elapsed()),
             error: error.cloned(),

@@ -1,11 +1,15 @@
 //! The steps of a request on its way: waiting, started, first token.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::atomic::Ordering::{Acquire, Relaxed},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{
     histogram::nanos,
+    model::ModelId,
     request::{Record, State},
     series::ModelSeries,
 };
@@ -37,9 +41,9 @@ impl Record {
             state.phase = Phase::Decode;
             state.first_token = Some(since_arrival);
             self.name_for_good(&mut state);
-            if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-                arrived_as.pulse.sign(at);
-                arrived_as.first_token.happened();
+            if let Some(flies_as) = self.in_flight() {
+                flies_as.pulse.sign(at);
+                flies_as.first_token.happened();
             }
             self.series(|series| series.ttft.time(since_arrival));
         }
@@ -50,10 +54,10 @@ impl Record {
     fn start(&self, state: &mut State, since_arrival: Duration, is_known: bool) {
         state.phase = Phase::Prefill;
         state.started = Some(since_arrival).filter(|_| is_known);
-        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-            self.waits_no_longer(state, arrived_as);
-            arrived_as.pulse.starts(|| self.arrival + since_arrival);
-            arrived_as.started.happened();
+        if let Some(flies_as) = self.in_flight() {
+            self.waits_no_longer(state, flies_as);
+            flies_as.pulse.starts(|| self.arrival + since_arrival);
+            flies_as.started.happened();
         }
         if is_known {
             self.series(|series| series.queue.time(since_arrival));
@@ -104,17 +108,55 @@ impl Record {
         if state.is_closed || state.is_listed || state.phase != Phase::Queue {
             return;
         }
-        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-            state.is_listed = true;
-            arrived_as.pulse.waits(self.arrival, self.id());
+        if let Some(flies_as) = self.in_flight() {
+            self.waits_for(&mut state, flies_as);
         }
     }
 
+    fn waits_for(&self, state: &mut State, flies_as: &ModelSeries) {
+        state.is_listed = true;
+        flies_as.pulse.waits(self.arrival, self.id());
+    }
+
     #[inline]
-    pub(super) fn waits_no_longer(&self, state: &mut State, arrived_as: &ModelSeries) {
+    pub(super) fn waits_no_longer(&self, state: &mut State, flies_as: &ModelSeries) {
         if std::mem::take(&mut state.is_listed) {
-            arrived_as.pulse.waits_no_longer(self.arrival, self.id());
+            flies_as.pulse.waits_no_longer(self.arrival, self.id());
         }
+    }
+
+    /// Goes over to a model of another upstream, in flight as well, until something was counted
+    /// that cannot be moved.
+    ///
+    /// NB: counted under the lock, as the steps are, and by one number for both sides: no view sees
+    /// it twice or not at all.
+    pub(super) fn go_over(&self, to: ModelId) {
+        let mut state = self.state();
+        let Some(new) = self.shared.models.get(to) else { return };
+        if state.is_closed || self.is_named.load(Acquire) {
+            return;
+        }
+        self.model.store(to, Relaxed);
+        let from = self.flies_as.swap(to, Relaxed);
+        let old = self.shared.models.get(from).filter(|_| from != to);
+        let Some(old) = old else { return };
+        if state.phase == Phase::Queue {
+            let is_listed = state.is_listed;
+            self.waits_no_longer(&mut state, old);
+            if is_listed {
+                self.waits_for(&mut state, new);
+            }
+            self.shared.moved_in_queue.add(from, to);
+        } else {
+            // Of this upstream it is a sign of life that it is given something to do.
+            new.pulse.starts(Instant::now);
+            old.pulse.stops(|| None);
+            self.shared.moved_in_prefill.add(from, to);
+        }
+    }
+
+    fn in_flight(&self) -> Option<&ModelSeries> {
+        self.shared.models.get(self.flies_as.load(Relaxed))
     }
 
     /// Its place in memory, which no other request has at the same time.
@@ -124,8 +166,8 @@ impl Record {
 
     /// Tokens came: a sign of life.
     pub(super) fn sign(&self, at: Instant) {
-        if let Some(arrived_as) = self.shared.models.get(self.arrived_as) {
-            arrived_as.pulse.sign(at);
+        if let Some(flies_as) = self.in_flight() {
+            flies_as.pulse.sign(at);
         }
     }
 }

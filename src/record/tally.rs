@@ -1,7 +1,7 @@
 //! One reading of everything that counts requests, and the sums over it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError},
 };
 
@@ -9,6 +9,7 @@ use super::{
     ends::End,
     meter::Shared,
     model::ModelId,
+    moves::Moved,
     series::{Endpoint, ModelSeries},
     tenant::TenantId,
 };
@@ -17,12 +18,14 @@ use crate::outcome::{Outcome, Phase, TokenSource};
 /// What the atomics of all requests stood at, each read once.
 pub(super) struct Tally {
     /// By the model they ended under.
-    ends: Vec<Vec<(End, u64)>>,
-    /// How many ended in each phase, by the model they arrived under.
-    ended_in: Vec<[u64; Phase::ALL.len()]>,
-    first_token: Vec<u64>,
-    started: Vec<u64>,
-    received: Vec<(Arc<Endpoint>, Vec<u64>)>,
+    ends: HashMap<ModelId, Vec<(End, u64)>>,
+    /// How many ended in each phase, by the model they were in flight under.
+    ended_in: HashMap<ModelId, [u64; Phase::ALL.len()]>,
+    first_token: HashMap<ModelId, u64>,
+    moved_in_prefill: Moved,
+    started: HashMap<ModelId, u64>,
+    moved_in_queue: Moved,
+    received: Vec<(Arc<Endpoint>, HashMap<ModelId, u64>)>,
 }
 
 /// The labels of `infermeter_requests_total` that are sets of words: endpoint, outcome, reason,
@@ -36,55 +39,68 @@ impl Tally {
     /// is then seen to have arrived as well, so that nothing in flight is ever negative, and what
     /// is in flight is exactly the rest.
     pub(super) fn read(shared: &Shared) -> Self {
-        let facts = |read: fn(&ModelSeries) -> u64| -> Vec<u64> {
-            (0..shared.models.places())
-                .map(|id| shared.models.get(id as ModelId).map_or(0, read))
-                .collect()
+        let facts = |read: fn(&ModelSeries) -> u64| -> HashMap<ModelId, u64> {
+            shared.models.iter().map(|(id, series)| (id, read(series))).collect()
         };
         let all_ends = shared.ends.read();
         let first_token = facts(|series| series.first_token.read());
+        let moved_in_prefill = shared.moved_in_prefill.read();
         let started = facts(|series| series.started.read());
+        let moved_in_queue = shared.moved_in_queue.read();
         let endpoints = shared.endpoints.read().unwrap_or_else(PoisonError::into_inner);
-        let received = endpoints.iter().map(|e| (Arc::clone(e), e.read().collect())).collect();
+        let received = endpoints.iter().map(|e| (Arc::clone(e), e.read())).collect();
 
-        let mut ends = vec![Vec::new(); shared.models.places()];
-        let mut ended_in = vec![[0; Phase::ALL.len()]; shared.models.places()];
+        let mut ends: HashMap<_, Vec<_>> = HashMap::new();
+        let mut ended_in: HashMap<_, [u64; Phase::ALL.len()]> = HashMap::new();
         for (end, n) in all_ends {
-            ended_in[usize::from(end.arrived_as)][end.phase as usize] += n;
-            ends[usize::from(end.model)].push((end, n));
+            ended_in.entry(end.flew_as).or_default()[end.phase as usize] += n;
+            ends.entry(end.model).or_default().push((end, n));
         }
-        Self { ends, ended_in, first_token, started, received }
+        Self { ends, ended_in, first_token, moved_in_prefill, started, moved_in_queue, received }
+    }
+
+    /// Whether a model has been that of a request: in flight, or at its end.
+    pub(super) fn is_used(&self, model: ModelId) -> bool {
+        let is_received = self.received.iter().any(|(_, by_model)| by_model.contains_key(&model));
+        let came = [&self.moved_in_queue, &self.moved_in_prefill].map(|moved| moved.of(model).0);
+        is_received || came != [0, 0] || self.ends.contains_key(&model)
     }
 
     /// Requests that ended under a model and pass a test.
     pub(super) fn ended(&self, model: ModelId, test: impl Fn(&End) -> bool) -> u64 {
-        let ends = self.ends[usize::from(model)].iter();
+        let ends = self.ends_of(model).iter();
         ends.filter(|(end, _)| test(end)).map(|(_, n)| n).sum()
     }
 
-    /// Requests in flight that arrived under a model, by phase.
+    fn ends_of(&self, model: ModelId) -> &[(End, u64)] {
+        self.ends.get(&model).map_or(&[], Vec::as_slice)
+    }
+
+    /// Requests in flight under a model, by phase.
     pub(super) fn in_flight(&self, model: ModelId, phase: Phase) -> u64 {
-        let place = usize::from(model);
-        let at = |facts: &[u64]| facts.get(place).copied().unwrap_or(0);
-        let ended_in = |phase: Phase| self.ended_in[place][phase as usize];
-        let received = self.received.iter().map(|(_, by_model)| at(by_model)).sum::<u64>();
+        let at = |facts: &HashMap<_, _>| facts.get(&model).copied().unwrap_or(0);
         let (started, first_token) = (at(&self.started), at(&self.first_token));
-        match phase {
-            Phase::Queue => received - started - ended_in(Phase::Queue),
-            Phase::Prefill => started - first_token - ended_in(Phase::Prefill),
-            Phase::Decode => first_token - ended_in(Phase::Decode),
-        }
+        let (from, (came, left), to) = match phase {
+            Phase::Queue => {
+                let received = self.received.iter().map(|(_, by_model)| at(by_model)).sum();
+                (received, self.moved_in_queue.of(model), started)
+            }
+            Phase::Prefill => (started, self.moved_in_prefill.of(model), first_token),
+            Phase::Decode => (first_token, (0, 0), 0),
+        };
+        let ended = self.ended_in.get(&model).map_or(0, |ended_in| ended_in[phase as usize]);
+        from + came - left - to - ended
     }
 
     /// Requests received, by endpoint.
     pub(super) fn received(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        self.received.iter().map(|(endpoint, by_model)| (&endpoint.label, by_model.iter().sum()))
+        self.received.iter().map(|(endpoint, by_model)| (&endpoint.label, by_model.values().sum()))
     }
 
     /// Requests that ended under a model, by everything that is told of them.
     pub(super) fn details(&self, model: ModelId) -> BTreeMap<Detail, u64> {
         let mut details = BTreeMap::new();
-        for (end, n) in &self.ends[usize::from(model)] {
+        for (end, n) in self.ends_of(model) {
             let Some((endpoint, _)) = self.received.get(usize::from(end.endpoint)) else {
                 continue;
             };
@@ -98,7 +114,7 @@ impl Tally {
     /// Requests that ended under a model, by tenant: successes, failures, aborted ones.
     pub(super) fn tenants(&self, model: ModelId) -> BTreeMap<TenantId, [u64; 3]> {
         let mut tenants = BTreeMap::new();
-        for (end, n) in &self.ends[usize::from(model)] {
+        for (end, n) in self.ends_of(model) {
             let outcome = match end.outcome {
                 Outcome::Success(_) => 0,
                 Outcome::Failure(_) => 1,

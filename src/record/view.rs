@@ -20,20 +20,25 @@ use crate::{
 const ONLY_ENGINE: &str = "0";
 
 pub(super) fn take(shared: &Shared) -> Readings {
-    let told = shared.sources.read();
+    let upstreams_are_told = shared.upstreams.are_told();
+    let told = shared.sources.read(upstreams_are_told);
     let tally = Tally::read(shared);
-    // NB: after the tally, so that no model is missing that a request in it arrived under.
-    let models: Vec<(ModelId, &ModelSeries)> = shared.models.iter().collect();
-    let mut view = View { readings: Readings::default(), models };
+    // NB: after the tally, so that no model is missing that a request in it is of.
+    let mut models: Vec<(ModelId, &ModelSeries)> = shared.models.iter().collect();
+    if upstreams_are_told {
+        // What belongs to no upstream is there only if there is any.
+        models.retain(|(id, series)| {
+            series.upstream.is_some() || tally.is_used(*id) || series.has_any()
+        });
+    }
+    let mut view = View { readings: Readings::default(), models, upstreams_are_told };
     view.readings.labels = Arc::clone(&shared.labels);
 
     view.requests(&tally);
     // NB: the parts before the whole, which is counted first: no part is ever more than it.
     view.tenants(shared, &tally);
     view.tokens();
-    if !shared.sources.queue_is_told.load(Relaxed) {
-        view.histogram(&names::TIME_IN_QUEUE_SECONDS, |series| &series.queue);
-    }
+    view.queue();
     view.latency();
     view.state(&tally, &told);
     view.details(&tally);
@@ -48,6 +53,7 @@ pub(super) fn take(shared: &Shared) -> Readings {
 struct View<'a> {
     readings: Readings,
     models: Vec<(ModelId, &'a ModelSeries)>,
+    upstreams_are_told: bool,
 }
 
 // === impl View ===
@@ -70,6 +76,17 @@ impl View<'_> {
         self.counter(&names::PROMPT_TOKENS_TOTAL, |_, series| series.prompt.get());
         self.counter(&names::REASONING_TOKENS_TOTAL, |_, series| series.reasoning.read());
         self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
+    }
+
+    /// Of models whose upstream has no source that tells them.
+    fn queue(&mut self) {
+        for (_, series) in &self.models {
+            if !series.upstream.queue_is_told.load(Relaxed) {
+                let labels = series.labels([], self.upstreams_are_told);
+                let value = Value::Histogram(series.queue.read());
+                self.readings.push(&names::TIME_IN_QUEUE_SECONDS, labels, value);
+            }
+        }
     }
 
     fn latency(&mut self) {
@@ -108,7 +125,7 @@ impl View<'_> {
         });
         for (_, series) in &self.models {
             if let Some(age) = series.pulse.last_sign_age() {
-                let labels = [Arc::clone(&series.label), ONLY_ENGINE.into()];
+                let labels = series.labels([ONLY_ENGINE.into()], self.upstreams_are_told);
                 let age = Value::Gauge(age.as_secs_f64());
                 self.readings.push(&names::LAST_TOKEN_AGE_SECONDS, labels, age);
             }
@@ -145,8 +162,9 @@ impl View<'_> {
         for (id, series) in &self.models {
             for (tenant, by_outcome) in tally.tenants(*id) {
                 let label = shared.tenants.label(tenant);
+                let told = self.upstreams_are_told;
                 let labels =
-                    |last: &str| [Arc::clone(&series.label), Arc::clone(&label), last.into()];
+                    |last: &str| series.labels([Arc::clone(&label), Arc::from(last)], told);
                 for (outcome, n) in ["success", "failure", "aborted"].into_iter().zip(by_outcome) {
                     let value = Value::Counter(n);
                     self.readings.push(&names::TENANT_REQUESTS_TOTAL, labels(outcome), value);
@@ -164,8 +182,8 @@ impl View<'_> {
         for (id, series) in &self.models {
             for ((endpoint, outcome, reason, code), n) in tally.details(*id) {
                 let code = code.map_or_else(|| "none".into(), |code| code.to_string().into());
-                let labels =
-                    [Arc::clone(&series.label), endpoint, outcome.into(), reason.into(), code];
+                let labels = [endpoint, outcome.into(), reason.into(), code];
+                let labels = series.labels(labels, self.upstreams_are_told);
                 self.readings.push(&names::REQUESTS_TOTAL, labels, Value::Counter(n));
             }
         }
@@ -210,11 +228,13 @@ impl View<'_> {
             [env!("CARGO_PKG_VERSION"), env!("INFERMETER_RUSTC"), env!("INFERMETER_FEATURES")];
         self.readings.push(&names::BUILD_INFO, build.map(Arc::from), Value::Gauge(1.0));
 
+        let upstreams = (label::UPSTREAM, shared.upstreams.overflow());
         let overflow = [
             (label::MODEL_NAME, shared.models.overflow()),
             (label::TENANT, shared.tenants.overflow()),
         ];
-        for (label, n) in overflow {
+        let upstreams = self.upstreams_are_told.then_some(upstreams);
+        for (label, n) in overflow.into_iter().chain(upstreams) {
             let value = Value::Counter(n);
             self.readings.push(&names::LABEL_OVERFLOW_TOTAL, [Arc::from(label)], value);
         }
@@ -242,7 +262,7 @@ impl View<'_> {
         for (_, series) in &self.models {
             let read = pick(series).read();
             if read.count() > 0 {
-                let labels = [Arc::clone(&series.label)];
+                let labels = series.labels([], self.upstreams_are_told);
                 self.readings.push(family, labels, Value::Histogram(read));
             }
         }
@@ -256,12 +276,17 @@ impl View<'_> {
         value: impl Fn(ModelId, &ModelSeries) -> Option<Value>,
     ) {
         for (id, series) in &self.models {
-            let is_told = |told: &Series| told.labels.first() == Some(&series.label);
+            let [upstream, variant] = &series.upstream.labels;
+            let is_told = |told: &Series| {
+                let of = told.labels.get(family.labels.len()..).unwrap_or_default();
+                let is_of = of.is_empty() || of == [Arc::clone(upstream), Arc::clone(variant)];
+                told.labels.first() == Some(&series.label) && is_of
+            };
             if told.series(family).iter().any(is_told) {
                 continue;
             }
             if let Some(value) = value(*id, series) {
-                let labels = [Arc::clone(&series.label), ONLY_ENGINE.into()];
+                let labels = series.labels([ONLY_ENGINE.into()], self.upstreams_are_told);
                 self.readings.push(family, labels, value);
             }
         }
@@ -275,8 +300,8 @@ impl View<'_> {
         value: impl Fn(ModelId, &ModelSeries) -> Value,
     ) {
         for (id, series) in &self.models {
-            let labels = [Some(Arc::clone(&series.label)), label.map(Arc::from)];
-            self.readings.push(family, labels.into_iter().flatten(), value(*id, series));
+            let labels = series.labels(label.map(Arc::from), self.upstreams_are_told);
+            self.readings.push(family, labels, value(*id, series));
         }
     }
 }

@@ -49,17 +49,19 @@ impl Sent {
     /// Brings a recorder from what it was given so far to what was read.
     pub(super) fn push(&mut self, readings: &Readings, naming: &Naming, recorder: &dyn Recorder) {
         self.pushes += 1;
-        for FamilyReadings { family, series, .. } in &readings.families {
+        for told in &readings.families {
+            let FamilyReadings { family, series, .. } = told;
             let sent = self.families.entry(family.name).or_insert_with(|| {
                 let name = KeyName::from(naming.name(family));
                 describe(family, &name, recorder);
                 SentFamily { name, series: HashMap::new() }
             });
-            for Series { labels, value, .. } in series {
+            for series in series {
+                let Series { labels, value, .. } = series;
                 let handle = match sent.series.get_mut(labels) {
                     Some(handle) => handle,
                     None => sent.series.entry(labels.clone()).or_insert_with(|| {
-                        let labels = labels_of(family, labels, &readings.labels);
+                        let labels = labels_of(told, series, &readings.labels);
                         let key = Key::from_parts(sent.name.clone(), labels);
                         SentSeries::register(value, &key, recorder)
                     }),
@@ -179,11 +181,13 @@ fn unit(family: &Family) -> Option<metrics::Unit> {
     }
 }
 
-fn labels_of(family: &Family, values: &[Arc<str>], fixed: &[StaticLabel]) -> Vec<Label> {
-    let own = family.labels.iter().zip(values).map(|(key, value)| {
-        Label::new(*key, metrics::SharedString::from_shared(Arc::clone(value)))
-    });
-    let fixed =
-        fixed.iter().map(|label| Label::new(label.key().to_owned(), label.value().to_owned()));
+fn labels_of(told: &FamilyReadings, series: &Series, fixed: &[StaticLabel]) -> Vec<Label> {
+    let own = told
+        .labels(series)
+        .map(|(key, value)| Label::new(key, metrics::SharedString::from_shared(Arc::clone(value))));
+    // NB: no label stands twice; a series' own goes before.
+    let is_free = |label: &&StaticLabel| told.labels(series).all(|(key, _)| key != label.key());
+    let fixed = fixed.iter().filter(is_free);
+    let fixed = fixed.map(|label| Label::new(label.key().to_owned(), label.value().to_owned()));
     own.chain(fixed).collect()
 }

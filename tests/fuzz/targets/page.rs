@@ -23,7 +23,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Ok(page) = Page::parse(input) else { return };
     let kind = EngineKind::ALL[usize::from(*kind) % EngineKind::ALL.len()];
     let mut readings = kind.readings(&page, "model");
-    readings.others = page.families().to_vec();
+    readings.others = page.families().iter().cloned().map(Into::into).collect();
     *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(readings);
 
     let exporter = EXPORTER.get_or_init(|| {
