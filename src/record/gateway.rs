@@ -18,7 +18,7 @@ impl Meter {
     /// Whether queue times of its upstream are those that a source tells, and not those that are
     /// recorded.
     pub(crate) fn queue_is_told(&self, is_told: bool) {
-        self.upstream_of().queue_is_told.store(is_told, Relaxed);
+        self.upstream.queue_is_told.store(is_told, Relaxed);
     }
 
     pub(crate) fn counted(&self) -> Counted {

@@ -34,7 +34,7 @@ const DEFAULT_MODEL: &str = "default";
 #[derive(Clone, Debug)]
 pub struct Meter {
     shared: Arc<Shared>,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     model: Option<ModelId>,
 }
 
@@ -248,11 +248,6 @@ impl Meter {
     /// The place of a model label, within the cap.
     pub(crate) fn model_id(&self, name: &str) -> ModelId {
         self.shared.models.id(&self.upstream, name)
-    }
-
-    /// Whose numbers it takes.
-    pub(super) fn upstream_of(&self) -> &Arc<Upstream> {
-        &self.upstream
     }
 
     /// The series of an endpoint; they exist from here on, at 0.

@@ -10,3 +10,4 @@ mod merged;
 mod queue;
 mod server;
 mod snapshots;
+mod upstreams;

@@ -36,8 +36,10 @@ impl Scrape {
         for readings in &families {
             let (family, name) = (readings.family, naming.name(readings.family));
             for series in &readings.series {
-                let names = family.labels.iter().map(|name| Cow::Borrowed(*name));
-                let labels: Labels = names.zip(series.labels.iter().cloned()).collect();
+                let labels = readings.labels(series);
+                let labels: Labels =
+                    labels.map(|(name, value)| (Cow::Borrowed(name), Arc::clone(value))).collect();
+                assert_eq!(labels.len(), series.labels.len(), "{name}: {series:?}");
                 let only_grows = family.kind != Kind::Gauge;
                 match &series.value {
                     Value::Counter(n) => scrape.add(&name, labels, *n as f64, only_grows),
@@ -138,7 +140,7 @@ impl Scrape {
 
     /// What the contract promises of every scrape.
     pub(crate) fn assert_identities(&self) {
-        for sample in &self.samples["infermeter_requests_in_flight"] {
+        for sample in self.samples.get("infermeter_requests_in_flight").into_iter().flatten() {
             assert!(sample.value >= 0.0, "in flight: {sample:?}");
         }
         let total = self.sum("vllm:request_total", &[]);
@@ -147,8 +149,9 @@ impl Scrape {
             total + self.in_flight(),
             "received = ended + in flight"
         );
-        for model in self.values("vllm:request_total", "model_name") {
-            let model = [("model_name", model)];
+        for sample in self.samples.get("vllm:request_total").into_iter().flatten() {
+            let model = sample.labels.iter().map(|(name, value)| (&**name, &**value));
+            let model: Vec<_> = model.collect();
             let total = self.sum("vllm:request_total", &model);
             let parts = ["success", "failure", "aborted"]
                 .map(|outcome| self.sum(&format!("vllm:request_{outcome}_total"), &model));
