@@ -161,6 +161,17 @@ labels below, nor `le`, `quantile`, `job` or `instance`, nor start with `__`. Ev
 known model whose labels have fixed values exists from the start, at 0;
 `infermeter_requests_total` is the exception.
 
+**Upstreams.** Where one page tells of several upstreams, `upstream` and `variant` stand behind the
+labels of every family that has `model_name`, on each of its series: the configured names, or `none`
+for an upstream without a variant and for what belongs to no upstream. A request belongs to none until
+it is routed, and from then on to its upstream, in flight too. Series of no upstream are there once
+something was counted in them. What an upstream's own source tells carries both on every series: its
+`process_*`, and the families of its page that are passed on unchanged. Families of one name that
+several pages have are one; where the pages differ in its kind, the first one has it. A label of their
+own that is called `upstream` or `variant` becomes `exported_upstream` or `exported_variant`, as in
+Prometheus. Static labels must not have these names then. With one upstream there is nothing to tell
+apart, and neither label.
+
 **Identity.** This holds at every scrape, exactly:
 
 ```text
@@ -168,7 +179,7 @@ sum(infermeter_requests_received_total)
   = sum(vllm:request_total) + sum(infermeter_requests_in_flight)
 ```
 
-and, for each model, `vllm:request_total` is the sum of `vllm:request_success_total` (over its
+and, for each model (of each upstream), `vllm:request_total` is the sum of `vllm:request_success_total` (over its
 finish reasons), `vllm:request_failure_total` and `vllm:request_aborted_total`. So the part of the
 requests that failed is
 

@@ -19,6 +19,7 @@ pub(super) fn log(ended: &Ended, messages: bool) {
         request_id = ended.request_id.as_deref(),
         traceparent = ended.traceparent.as_deref(),
         model = &*ended.model,
+        upstream = ended.upstream.as_deref(),
         endpoint = &*ended.endpoint,
         tenant = ended.tenant.as_deref(),
         phase = ended.phase.label(),

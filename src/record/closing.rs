@@ -56,6 +56,7 @@ impl Closing<'_> {
             traceparent: asked.traceparent.clone(),
             endpoint: record.shared.endpoint_label(record.endpoint),
             model: record.shared.model_label(record.model.load(Relaxed)),
+            upstream: record.upstream_label(),
             tenant: record.tenant.map(|tenant| record.shared.tenants.label(tenant)),
             outcome: self.outcome,
             phase: self.state.phase,

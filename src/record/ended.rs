@@ -28,6 +28,8 @@ pub struct Ended {
     pub endpoint: Arc<str>,
     /// The `model_name` label.
     pub model: Arc<str>,
+    /// The `upstream` label, where it was [routed](super::RequestMeter::routed) to one.
+    pub upstream: Option<Arc<str>>,
     /// The `tenant` label, where tenants are told apart.
     pub tenant: Option<Arc<str>>,
     /// How it ended, and why.

@@ -4,7 +4,8 @@
 //! closes it exactly once; [`RequestMeter`] lets the service add what only it knows. [`Collect`]
 //! yields one consistent view, which an [`Exporter`] publishes: at every moment
 //! `received = success + failure + aborted + in flight`. What is beside the flow of requests comes
-//! from a [`Source`] that is sampled, or from an [`Engine`](crate::engine::Engine) that tells.
+//! from a [`Source`] that is sampled, or from an [`Engine`](crate::engine::Engine) that tells. With
+//! several upstreams, [`Meter::upstream`] keeps their numbers apart.
 
 mod builder;
 mod closing;

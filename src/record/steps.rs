@@ -1,7 +1,10 @@
 //! The steps of a request on its way: waiting, started, first token.
 
 use std::{
-    sync::atomic::Ordering::{Acquire, Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
     time::Duration,
 };
 
@@ -153,6 +156,12 @@ impl Record {
             old.pulse.stops(|| None);
             self.shared.moved_in_prefill.add(from, to);
         }
+    }
+
+    /// The name of the upstream that it belongs to.
+    pub(super) fn upstream_label(&self) -> Option<Arc<str>> {
+        let upstream = &self.shared.models.get(self.model.load(Relaxed))?.upstream;
+        upstream.is_some().then(|| Arc::clone(&upstream.labels[0]))
     }
 
     fn in_flight(&self) -> Option<&ModelSeries> {

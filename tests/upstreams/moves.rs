@@ -1,9 +1,13 @@
 //! A request that goes to an upstream, step by step.
 
-use std::{convert::Infallible, future::pending};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex},
+};
 
 use http::{Request, Response};
-use infermeter::{InferenceLayer, Meter, RequestMeter, Start, names};
+use infermeter::{InferenceLayer, Meter, RequestMeter, Start, names, record::Ended};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -82,11 +86,16 @@ async fn it_is_in_flight_where_it_was_routed_to() {
 async fn a_model_that_is_named_then_is_one_of_the_upstream() {
     let meter = Meter::new();
     let a = meter.upstream("a", Some("x"));
-    let open = Open::in_layer(InferenceLayer::new(meter.clone())).await;
+    let told = Arc::new(Mutex::new(None));
+    let asked = Arc::clone(&told);
+    let layer = InferenceLayer::new(meter.clone())
+        .on_end(move |ended: &Ended| *asked.lock().unwrap() = ended.upstream.clone());
+    let open = Open::in_layer(layer).await;
     open.meter.routed(&a, Some("m"));
     open.meter.model("n");
     open.ends().await;
     assert_eq!(counted(&meter, "vllm:request_total"), ["n a x 1"]);
+    assert_eq!(told.lock().unwrap().as_deref(), Some("a"));
 }
 
 #[tokio::test(start_paused = true)]

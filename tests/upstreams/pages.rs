@@ -17,7 +17,8 @@ fn the_bridge_carries_the_same_series() {
     let meter = Meter::builder().label("variant", "ours").label("zone", "z").build().unwrap();
     let a = meter.upstream("a", Some("x")).model("m");
     drop(meter.upstream("b", None).model("m"));
-    a.engine("0").preempted(3);
+    let engine = a.engine("0");
+    engine.preempted(3);
     let naming = names::Naming::vllm().without_aliases();
     let mut builder = PrometheusBuilder::new();
     for (name, bounds) in names::buckets(&naming) {
