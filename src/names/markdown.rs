@@ -166,7 +166,8 @@ labels of every family that has `model_name`, on each of its series: the configu
 for an upstream without a variant and for what belongs to no upstream. A request belongs to none until
 it is routed, and from then on to its upstream, in flight too. Series of no upstream are there once
 something was counted in them. What an upstream's own source tells carries both on every series: its
-`process_*`, and the families of its page that are passed on unchanged. Families of one name that
+`process_*`, and the families of its page that are passed on unchanged; its `source` is `engine:NAME`
+where it is `engine` and the upstream `NAME`. Families of one name that
 several pages have are one; where the pages differ in its kind, the first one has it. A label of their
 own that is called `upstream` or `variant` becomes `exported_upstream` or `exported_variant`, as in
 Prometheus. Static labels must not have these names then. With one upstream there is nothing to tell

@@ -1,6 +1,6 @@
 //! Which series carry the labels, and what becomes of static ones of their names.
 
-use infermeter::{Meter, exporter::Prometheus, names::Naming};
+use infermeter::{AdmissionLayer, InferenceLayer, Meter, exporter::Prometheus, names::Naming};
 
 use super::{lines, page_of, support::scrape::Scrape};
 
@@ -95,4 +95,19 @@ fn beyond_the_cap_an_upstream_is_other() {
     assert_eq!((upstreams.len(), upstreams.last()), (63, Some(&"other")));
     let overflow = [("label", "upstream")];
     assert_eq!(scrape.sum("infermeter_label_overflow_total", &overflow), 8);
+}
+
+#[test]
+fn what_belongs_to_no_upstream_is_there_once_something_is_counted() {
+    let meter = Meter::new();
+    drop(InferenceLayer::new(meter.clone()));
+    drop(meter.upstream("a", None).model("m"));
+    assert_eq!(Scrape::of(&meter).values("vllm:request_total", "upstream"), ["a"]);
+    // Requests wait for it before they are routed.
+    drop(AdmissionLayer::new(&meter, 4));
+    let page = page_of(&meter);
+    let limit = r#"infermeter_running_limit{model_name="default",engine="0",upstream="none",variant="none"} 4.0"#;
+    assert_eq!(lines(&page, "infermeter_running_limit"), [limit]);
+    let waits = r#"infermeter_admission_wait_seconds_count{model_name="default",upstream="none",variant="none"} 0"#;
+    assert!(page.contains(waits), "{page}");
 }
