@@ -6,7 +6,10 @@ use super::{
     Page, known,
     told::{Told, label_or},
 };
-use crate::record::Readings;
+use crate::{
+    names::{self, Family},
+    record::Readings,
+};
 
 /// An engine whose page is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,13 @@ pub enum EngineKind {
     /// vLLM.
     Vllm,
 }
+
+/// Those that an engine may have and that can be recorded here too.
+pub(super) static ALL_HISTOGRAMS: [&Family; 3] = [
+    &names::TIME_IN_QUEUE_SECONDS,
+    &names::REQUEST_PREFILL_TIME_SECONDS,
+    &names::REQUEST_INFERENCE_TIME_SECONDS,
+];
 
 /// What an engine has said at one moment.
 #[derive(Debug)]
@@ -138,12 +148,13 @@ impl EngineKind {
         counted
     }
 
-    /// Whether it has a histogram of queue times, now or once there was a request.
-    pub(super) const fn has_queue_times(self) -> bool {
+    /// Which histograms it has that can be recorded here too, now or once there was a request.
+    pub(super) fn histograms(self) -> &'static [&'static Family] {
         match self {
-            Self::SgLang | Self::Tgi | Self::Vllm => true,
+            Self::Vllm => &ALL_HISTOGRAMS,
+            Self::SgLang | Self::Tgi => &ALL_HISTOGRAMS[..1],
             // Some versions, which have it on their pages.
-            Self::Dynamo | Self::LlamaCpp | Self::MistralRs | Self::Triton => false,
+            Self::Dynamo | Self::LlamaCpp | Self::MistralRs | Self::Triton => &[],
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     EngineKind, Models, Page,
     drift::Drift,
     fetch::{self, Client, FetchError},
-    kind::Asked,
+    kind::{ALL_HISTOGRAMS, Asked},
     told::Told,
 };
 use crate::record::{Meter, Readings, SourceError};
@@ -154,8 +154,8 @@ impl EngineMetrics {
     /// Asks it once, and makes it the source `engine` of a meter, whether it has answered or not;
     /// an [optional](Self::optional) one only where it has a page.
     pub async fn watch(self, meter: &Meter) -> EngineWatch {
-        // Unknown is treated as an engine that has some, so that no others are published before.
-        meter.queue_is_told(self.kind.is_none_or(EngineKind::has_queue_times));
+        // Unknown is treated as an engine that has all, so that no others are published before.
+        meter.are_told(self.kind.map_or(&ALL_HISTOGRAMS[..], EngineKind::histograms));
         let last = Arc::new(Mutex::new(Last::Failed("it was not asked yet".into())));
         let mut watch = EngineWatch {
             engine: self,
@@ -192,7 +192,7 @@ impl EngineWatch {
                 self.listed = None;
                 let why = error.to_string().into();
                 if self.engine.optional && error.is_absent() {
-                    self.meter.queue_is_told(false);
+                    self.meter.are_told(&[]);
                     Last::Absent(why)
                 } else {
                     Last::Failed(why)
@@ -250,8 +250,8 @@ impl EngineWatch {
         };
         if let Some(kind) = self.kind() {
             kind.read(&asked, &mut told);
-            let has_queue = told.has_queue_times() || kind.has_queue_times();
-            self.meter.queue_is_told(has_queue);
+            let known = kind.histograms().iter().copied();
+            self.meter.are_told(&known.chain(told.histograms()).collect::<Vec<_>>());
             if self.engine.compare {
                 self.drift.compare(&kind.counted(&asked), self.meter.counted());
                 self.drift.tell(&mut told);

@@ -8,7 +8,7 @@ use std::{
 use super::Page;
 use crate::{
     names::{self, Family, Kind, Unit},
-    record::{FamilyReadings, HistogramReading, OtherFamily, OtherSample, Readings, Value},
+    record::{HistogramReading, OtherFamily, OtherSample, Readings, Value},
 };
 
 /// How many pairs of model and engine a page may have; beyond that they are left out.
@@ -121,28 +121,28 @@ impl Told {
         }
     }
 
-    /// The queue times of the first of these histograms, summed by model. What is broken keeps its
-    /// name: the engine's family does not stand in for it.
-    pub(super) fn queue(
+    /// The first of these histograms, summed by model. What is broken keeps its name: the engine's
+    /// family does not stand in for it.
+    pub(super) fn histogram(
         &mut self,
+        family: &'static Family,
         page: &Page,
         theirs: &[&str],
         place: impl Fn(&OtherSample) -> Option<Place>,
     ) {
         let Some(theirs) = theirs.iter().find_map(|name| page.family(name)) else { return };
-        self.readings.family(&names::TIME_IN_QUEUE_SECONDS);
+        self.readings.family(family);
         for (model, reading) in histograms(theirs, |sample| place(sample).map(|[model, _]| model)) {
             if self.has_room(&[Arc::clone(&model), ONLY.into()]) {
-                let family = &names::TIME_IN_QUEUE_SECONDS;
                 self.readings.push(family, [model], Value::Histogram(reading));
             }
         }
     }
 
-    pub(super) fn has_queue_times(&self) -> bool {
-        let is_it =
-            |told: &FamilyReadings| std::ptr::eq(told.family, &names::TIME_IN_QUEUE_SECONDS);
-        self.readings.families.iter().any(is_it)
+    /// Those that the page has.
+    pub(super) fn histograms(&self) -> impl Iterator<Item = &'static Family> {
+        let families = self.readings.families.iter().map(|told| told.family);
+        families.filter(|family| family.kind == Kind::Histogram)
     }
 
     /// What the page says of the process that it is from.

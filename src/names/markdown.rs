@@ -356,7 +356,7 @@ mod tests {
                    `vllm:request_time_per_output_token_seconds` | histogram | `model_name` | \
                    seconds | Time from the first to the last token";
         assert!(page.contains(row), "{page}");
-        assert!(page.contains("| not yet; comes with the proxy, which reads"), "{page}");
+        assert!(page.contains("| in front of vLLM, SGLang or llama.cpp, once no"), "{page}");
         assert!(page.contains("| `vllm:request_params_n` | 1 2 5 10 20 |"), "{page}");
     }
 }

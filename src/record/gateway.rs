@@ -1,36 +1,42 @@
-//! What the proxy says about a request, and an engine's page about queues.
+//! What the proxy says about a request, and who reads an engine's page about histograms.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use super::{Meter, RequestMeter, tally::Tally};
-use crate::{outcome::Phase, wire::ErrorDetails};
+use super::{Meter, RequestMeter, owners::EITHER, series::ModelSeries, tally::Tally};
+use crate::{names::Family, outcome::Phase, wire::ErrorDetails};
 
 /// What has been counted so far.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Counted {
-    pub(crate) received: u64,
+    pub(crate) ended: u64,
     pub(crate) in_flight: u64,
     /// By model: prompt tokens and generated tokens.
     pub(crate) tokens: Vec<(Arc<str>, [u64; 2])>,
 }
 
 impl Meter {
-    /// Whether queue times of its upstream are those that a source tells, and not those that are
+    /// Which of those histograms of its upstream that can be either are told by a source, and not
     /// recorded.
-    pub(crate) fn queue_is_told(&self, is_told: bool) {
-        self.upstream.queue_is_told.store(is_told, Relaxed);
+    pub(crate) fn are_told(&self, families: &[&'static Family]) {
+        for (family, is_told) in EITHER.iter().zip(&self.upstream.owners.0) {
+            let is_it = |told: &&Family| std::ptr::eq(*told, *family);
+            is_told.store(families.iter().any(is_it), Relaxed);
+        }
     }
 
+    /// What has been counted for its upstream.
     pub(crate) fn counted(&self) -> Counted {
         let tally = Tally::read(self.shared());
-        let received = tally.received().map(|(_, n)| n).sum();
-        let (mut in_flight, mut tokens) = (0, Vec::new());
-        for (id, series) in self.shared().models.iter() {
-            in_flight += Phase::ALL.iter().map(|phase| tally.in_flight(id, *phase)).sum::<u64>();
-            let counts = [series.prompt.get(), series.generation.get()];
-            tokens.push((Arc::clone(&series.label), counts));
+        let mut counted = Counted::default();
+        let its = |series: &ModelSeries| Arc::ptr_eq(&series.upstream, &self.upstream);
+        for (id, series) in self.shared().models.iter().filter(|(_, series)| its(series)) {
+            counted.ended += tally.ended(id, |_| true);
+            let in_flight = Phase::ALL.iter().map(|phase| tally.in_flight(id, *phase));
+            counted.in_flight += in_flight.sum::<u64>();
+            let tokens = [series.prompt.get(), series.generation.get()];
+            counted.tokens.push((Arc::clone(&series.label), tokens));
         }
-        Counted { received, in_flight, tokens }
+        counted
     }
 }
 

@@ -22,6 +22,7 @@ mod model;
 mod moves;
 mod observer;
 mod other;
+mod owners;
 mod places;
 mod pulse;
 mod request;

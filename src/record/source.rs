@@ -55,8 +55,6 @@ static TOLD: &[&Family] = &[
     &names::PROCESS_MAX_FDS,
     &names::PROCESS_THREADS,
     &names::PROCESS_START_TIME_SECONDS,
-    // Only where queue times are told.
-    &names::TIME_IN_QUEUE_SECONDS,
 ];
 
 /// What can be sampled: the state of a cache, a process, a device.
@@ -266,9 +264,8 @@ impl Sampled {
         let outcome =
             catch_unwind(AssertUnwindSafe(sample)).unwrap_or_else(|_| Err("it panicked".into()));
         let may_be_told = |family: &Family| {
-            let is_queue = std::ptr::eq(family, &names::TIME_IN_QUEUE_SECONDS);
             let is_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
-            is_told && (!is_queue || self.upstream.queue_is_told.load(Relaxed))
+            is_told || self.upstream.owners.is_told(family)
         };
         readings.families.retain(|readings| {
             let may_be = may_be_told(readings.family);

@@ -11,6 +11,7 @@ use std::{
 use super::{
     collect::{FamilyReadings, OtherReadings, Readings, Series},
     model::{ModelId, OTHER},
+    owners::Owners,
 };
 use crate::names::label;
 
@@ -42,11 +43,7 @@ pub(crate) struct Upstream {
     pub(super) labels: [Arc<str>; 2],
     /// The places of its models.
     pub(super) ids: RwLock<HashMap<Arc<str>, ModelId>>,
-    /// Whether queue times are told by a source of it, in place of those that are recorded.
-    ///
-    /// NB: the two are never mixed. Where one took over from the other for a while, its counts would
-    /// look like a restart, and the way back like thousands of requests at once.
-    pub(super) queue_is_told: AtomicBool,
+    pub(super) owners: Owners,
 }
 
 // === impl Upstreams ===
@@ -120,7 +117,7 @@ impl Upstreams {
 impl Upstream {
     fn new(row: usize, name: &str, variant: &str) -> Self {
         let labels = [name, variant].map(Arc::from);
-        Self { row, labels, ids: RwLock::default(), queue_is_told: AtomicBool::new(false) }
+        Self { row, labels, ids: RwLock::default(), owners: Owners::default() }
     }
 
     fn is(&self, name: &str, variant: &str) -> bool {

@@ -38,7 +38,6 @@ pub(super) fn take(shared: &Shared) -> Readings {
     // NB: the parts before the whole, which is counted first: no part is ever more than it.
     view.tenants(shared, &tally);
     view.tokens();
-    view.queue();
     view.latency();
     view.state(&tally, &told);
     view.details(&tally);
@@ -78,18 +77,8 @@ impl View<'_> {
         self.counter(&names::GENERATION_TOKENS_TOTAL, |_, series| series.generation.get());
     }
 
-    /// Of models whose upstream has no source that tells them.
-    fn queue(&mut self) {
-        for (_, series) in &self.models {
-            if !series.upstream.queue_is_told.load(Relaxed) {
-                let labels = series.labels([], self.upstreams_are_told);
-                let value = Value::Histogram(series.queue.read());
-                self.readings.push(&names::TIME_IN_QUEUE_SECONDS, labels, value);
-            }
-        }
-    }
-
     fn latency(&mut self) {
+        self.histogram(&names::TIME_IN_QUEUE_SECONDS, |series| &series.queue);
         self.histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS, |series| &series.ttft);
         self.histogram(&names::INTER_TOKEN_LATENCY_SECONDS, |series| &series.itl);
         self.histogram(&names::TIME_PER_OUTPUT_TOKEN_SECONDS, |series| &series.tpot);
@@ -253,8 +242,14 @@ impl View<'_> {
         self.each(family, None, |id, series| Value::Counter(value(id, series)));
     }
 
+    /// A series for each model whose upstream has no source that tells it.
     fn histogram(&mut self, family: &'static Family, pick: fn(&ModelSeries) -> &Histogram) {
-        self.each(family, None, |_, series| Value::Histogram(pick(series).read()));
+        for (_, series) in &self.models {
+            if !series.upstream.owners.is_told(family) {
+                let labels = series.labels([], self.upstreams_are_told);
+                self.readings.push(family, labels, Value::Histogram(pick(series).read()));
+            }
+        }
     }
 
     /// A series for each model of which somebody has told.

@@ -8,6 +8,7 @@ mod drift;
 mod limits;
 mod merged;
 mod queue;
+mod ranks;
 mod server;
 mod snapshots;
 mod upstreams;

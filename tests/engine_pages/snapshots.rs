@@ -20,6 +20,7 @@ const PAGES: &[(&str, EngineKind)] = &[
     ("trtllm-serve", EngineKind::Triton),
     ("vllm-0.11", EngineKind::Vllm),
     ("vllm-0.32", EngineKind::Vllm),
+    ("vllm-0.32-ranks", EngineKind::Vllm),
     ("vllm-0.6", EngineKind::Vllm),
     ("vllm-0.8", EngineKind::Vllm),
 ];

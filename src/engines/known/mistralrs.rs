@@ -30,7 +30,7 @@ pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
     let Asked { page, model, .. } = *asked;
     let place: Place = [model.into(), ONLY.into()];
     told.simple(page, STATE, |_| Some(place.clone()));
-    told.queue(page, QUEUE, |_| Some(place.clone()));
+    told.histogram(&names::TIME_IN_QUEUE_SECONDS, page, QUEUE, |_| Some(place.clone()));
     let value = |name: &str| page.samples(name).first().map(|sample| sample.value);
     let used = ACTIVE.iter().find_map(|name| value(name));
     told.kv(&place, &Kv { used, total: value(TOTAL), ..Kv::default() });

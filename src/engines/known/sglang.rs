@@ -63,7 +63,7 @@ pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
         (is_whole && is_first).then_some(place)
     };
     told.simple(page, STATE, of_first);
-    told.queue(page, QUEUE, of_first);
+    told.histogram(&names::TIME_IN_QUEUE_SECONDS, page, QUEUE, of_first);
 
     let value = |name: &str, at: &Place| {
         let mut samples = page.samples(name).iter();

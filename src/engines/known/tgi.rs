@@ -25,7 +25,7 @@ const BUDGET: [&str; 2] = ["tgi_batch_current_max_tokens", "tgi_batch_max_total_
 pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
     let place: Place = [asked.model.into(), ONLY.into()];
     told.simple(asked.page, STATE, |_| Some(place.clone()));
-    told.queue(asked.page, QUEUE, |_| Some(place.clone()));
+    told.histogram(&names::TIME_IN_QUEUE_SECONDS, asked.page, QUEUE, |_| Some(place.clone()));
     let budget = BUDGET.map(|name| asked.page.samples(name).first());
     if let [Some(held), Some(most)] = budget {
         let usage = Some(held.value / most.value).filter(|_| most.value > 0.0);

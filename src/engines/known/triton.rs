@@ -69,7 +69,7 @@ pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
 /// `trtllm-serve`.
 fn serve(page: &Page, place: impl Fn(&OtherSample) -> Place, told: &mut Told) {
     told.simple(page, SERVE, |sample| Some(place(sample)));
-    told.queue(page, QUEUE, |sample| Some(place(sample)));
+    told.histogram(&names::TIME_IN_QUEUE_SECONDS, page, QUEUE, |sample| Some(place(sample)));
     for sample in page.samples("trtllm_kv_cache_utilization") {
         let at = place(sample);
         let value = |name: &str| {

@@ -34,9 +34,17 @@ const PREFIX_CACHE: [Simple; 2] = [
 /// Before V1 there was the other name too, for the same.
 const QUEUE: &[&str] = &["vllm:request_queue_time_seconds", "vllm:time_in_queue_requests"];
 
+const PREFILL: &[&str] = &["vllm:request_prefill_time_seconds"];
+
+const INFERENCE: &[&str] = &["vllm:request_inference_time_seconds"];
+
 const USAGE: [&str; 2] = ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"];
 
 const CONFIG: &str = "vllm:cache_config_info";
+
+const BLOCKS: &str = "num_gpu_blocks";
+
+const BLOCK_SIZE: &str = "block_size";
 
 const LORA: &str = "vllm:lora_requests_info";
 
@@ -66,39 +74,48 @@ pub(in crate::engines) fn read(asked: &Asked<'_>, told: &mut Told) {
     let usage = USAGE.map(|name| page.samples(name)).into_iter().find(|found| !found.is_empty());
     for sample in usage.unwrap_or(&[]) {
         if let Some(place) = place(sample) {
-            let config = config(page, &place[1]);
-            told.kv(&place, &kv(sample, config));
+            told.kv(&place, &kv(page, sample, &place[1]));
             lora(page, &place, told);
         }
     }
-    told.queue(page, QUEUE, place);
+    told.histogram(&names::TIME_IN_QUEUE_SECONDS, page, QUEUE, place);
+    told.histogram(&names::REQUEST_PREFILL_TIME_SECONDS, page, PREFILL, place);
+    told.histogram(&names::REQUEST_INFERENCE_TIME_SECONDS, page, INFERENCE, place);
 }
 
-/// What is said of the cache of an engine, which has no label for the model.
-fn config<'a>(page: &'a Page, engine: &str) -> Option<&'a OtherSample> {
+fn kv(page: &Page, usage: &OtherSample, engine: &str) -> Kv {
+    let configs = page.samples(CONFIG);
+    // It has no label for the model.
     let is_it = |sample: &&OtherSample| sample.label(ENGINE).unwrap_or(ONLY) == engine;
-    page.samples(CONFIG).iter().find(is_it)
-}
-
-fn kv(usage: &OtherSample, config: Option<&OtherSample>) -> Kv {
+    let config = configs.iter().find(is_it);
     // NB: while it starts the number of blocks is the word `None`.
     let number = |name| config?.label(name)?.parse::<f64>().ok().filter(|n| *n > 0.0);
-    let blocks = number("num_gpu_blocks");
-    let mut kv =
-        Kv { usage: Some(usage.value), block_size: number("block_size"), blocks, ..Kv::default() };
-    let Some(blocks) = blocks else { return kv };
+    let mut kv = Kv {
+        usage: Some(usage.value),
+        block_size: number(BLOCK_SIZE),
+        blocks: number(BLOCKS),
+        ..Kv::default()
+    };
+    // NB: of several data-parallel engines each says how many all have together; which is told only
+    // if it is as many for each.
+    let said = config.and_then(|config| config.label(BLOCKS));
+    let engines = configs.iter().filter(|sample| sample.label(BLOCKS) == said).count();
+    kv.blocks = kv.blocks.map(|all| all / engines as f64).filter(|n| n.fract() == 0.0);
+    let Some(blocks) = kv.blocks else { return kv };
     // Since V1 one block is no request's.
     let total = if usage.label(ENGINE).is_some() { (blocks - 1.0).max(0.0) } else { blocks };
     let off = |n: f64| (n - n.round()).abs();
     let (of_total, of_all) = (usage.value * total, usage.value * blocks);
     let used = if off(of_all) < off(of_total) && of_all >= 1.0 {
         // The first versions of V1 counted that block as one in use.
-        let used = of_all.round() - 1.0;
         kv.usage = None;
-        used
+        of_all.round() - 1.0
     } else {
         of_total.round()
     };
+    if engines > 1 && off(of_all).min(off(of_total)) > 1e-6 {
+        return Kv { blocks: None, usage: Some(usage.value), ..kv };
+    }
     (kv.used, kv.total) = (Some(used), Some(total));
     kv
 }
