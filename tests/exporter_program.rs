@@ -91,7 +91,7 @@ fn a_token_and_mistakes() {
     for (arguments, says) in [
         (vec![], "--engine-metrics"),
         (vec!["--engine-metrics", "127.0.0.1:8000"], "http://HOST[:PORT]"),
-        (vec![url[0], url[1], "--engine", "ollama"], "mistralrs, dynamo"),
+        (vec![url[0], url[1], "--engine", "ollama"], "vllm, none"),
         (vec![url[0], url[1], "--metrics-port", &port], "--metrics-port 127.0.0.1:"),
         (vec![url[0], url[1], "--metrics-token-file", "/dev/null"], "token"),
         (vec![url[0], url[1], "--label", "a=1", "--label", "a=2"], "twice"),

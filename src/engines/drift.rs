@@ -108,7 +108,7 @@ mod tests {
         let mut drift = Drift::default();
         let look = |(engine, ours, in_flight): &([f64; 2], [u64; 2], u64)| {
             let ours = Counted {
-                ended: ours[0],
+                received: ours[0],
                 in_flight: *in_flight,
                 tokens: vec![("m".into(), *ours), ("adapter".into(), [0, 0])],
             };
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn adapters_are_the_models() {
         let ours = Counted {
-            ended: 2,
+            received: 2,
             in_flight: 0,
             tokens: vec![("m".into(), [1, 2]), ("a".into(), [3, 4])],
         };

@@ -5,10 +5,11 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use super::{Meter, RequestMeter, owners::EITHER, series::ModelSeries, tally::Tally};
 use crate::{names::Family, outcome::Phase, wire::ErrorDetails};
 
-/// What has been counted so far.
+/// What has been counted so far, of one upstream where there are several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Counted {
-    pub(crate) ended: u64,
+    /// Requests that were received for it, or went over to it.
+    pub(crate) received: u64,
     pub(crate) in_flight: u64,
     /// By model: prompt tokens and generated tokens.
     pub(crate) tokens: Vec<(Arc<str>, [u64; 2])>,
@@ -30,7 +31,7 @@ impl Meter {
         let mut counted = Counted::default();
         let its = |series: &ModelSeries| Arc::ptr_eq(&series.upstream, &self.upstream);
         for (id, series) in self.shared().models.iter().filter(|(_, series)| its(series)) {
-            counted.ended += tally.ended(id, |_| true);
+            counted.received += tally.came_under(id);
             let in_flight = Phase::ALL.iter().map(|phase| tally.in_flight(id, *phase));
             counted.in_flight += in_flight.sum::<u64>();
             let tokens = [series.prompt.get(), series.generation.get()];

@@ -61,9 +61,17 @@ impl Tally {
 
     /// Whether a model has been that of a request: in flight, or at its end.
     pub(super) fn is_used(&self, model: ModelId) -> bool {
-        let is_received = self.received.iter().any(|(_, by_model)| by_model.contains_key(&model));
-        let came = [&self.moved_in_queue, &self.moved_in_prefill].map(|moved| moved.of(model).0);
-        is_received || came != [0, 0] || self.ends.contains_key(&model)
+        self.came_under(model) > 0 || self.ends.contains_key(&model)
+    }
+
+    /// Requests that were received under a model, or went over to it.
+    pub(super) fn came_under(&self, model: ModelId) -> u64 {
+        let moved = [&self.moved_in_queue, &self.moved_in_prefill].map(|moved| moved.of(model).0);
+        self.received_under(model) + moved.iter().sum::<u64>()
+    }
+
+    fn received_under(&self, model: ModelId) -> u64 {
+        self.received.iter().filter_map(|(_, by_model)| by_model.get(&model)).sum()
     }
 
     /// Requests that ended under a model and pass a test.
@@ -81,10 +89,7 @@ impl Tally {
         let at = |facts: &HashMap<_, _>| facts.get(&model).copied().unwrap_or(0);
         let (started, first_token) = (at(&self.started), at(&self.first_token));
         let (from, (came, left), to) = match phase {
-            Phase::Queue => {
-                let received = self.received.iter().map(|(_, by_model)| at(by_model)).sum();
-                (received, self.moved_in_queue.of(model), started)
-            }
+            Phase::Queue => (self.received_under(model), self.moved_in_queue.of(model), started),
             Phase::Prefill => (started, self.moved_in_prefill.of(model), first_token),
             Phase::Decode => (first_token, (0, 0), 0),
         };

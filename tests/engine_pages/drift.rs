@@ -91,3 +91,39 @@ async fn it_is_told_only_where_it_is_asked_for_and_the_engine_counts() {
         running.abort();
     }
 }
+
+/// One upstream that never comes to rest keeps no other from being compared, and what it counts is
+/// not the other's.
+#[tokio::test]
+async fn each_upstream_is_compared_with_its_own() {
+    let meter = Meter::new();
+    let [a, b] = ["a", "b"].map(|name| meter.upstream(name, None).model("m"));
+    let hangs = |_: Request<()>| std::future::pending::<Result<Response<String>, String>>();
+    let hanging = InferenceLayer::new(b.clone()).layer(service_fn(hangs));
+    let request = || Request::post("/v1/completions").body(()).unwrap();
+    let hanging = tokio::spawn(hanging.oneshot(request()));
+    let answers = |_: Request<()>| async { Ok::<_, String>(Response::new(ANSWER.to_owned())) };
+    let server = Server::start();
+    server.page("/metrics", page(100, 50));
+    let watch = server.engine().compare(true).every(Duration::from_millis(5)).watch(&a).await;
+    let running = tokio::spawn(watch.run());
+    let told = async |prompt: u64, generation: u64| {
+        let expected = [("m prompt a none", prompt), ("m generation a none", generation)];
+        let expected = expected.map(|(labels, n)| (labels.to_owned(), n));
+        for _ in 0..1000 {
+            if drift(&meter) == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?} instead of {expected:?}", drift(&meter));
+    };
+    told(0, 0).await;
+    // Another engine's tokens.
+    let other = InferenceLayer::new(b).layer(service_fn(answers)).oneshot(request()).await.unwrap();
+    other.into_body().collect().await.unwrap();
+    server.page("/metrics", page(104, 57));
+    told(4, 7).await;
+    running.abort();
+    hanging.abort();
+}
