@@ -58,7 +58,10 @@ impl Engine {
             (_, None) => at_upstream()?,
         };
         let engine = engine.merge(self.is_merged());
-        Ok(Some(self.kind().map_or(engine.clone(), |kind| engine.kind(kind))))
+        Ok(Some(match self.kind() {
+            Some(kind) => engine.kind(kind),
+            None => engine,
+        }))
     }
 
     pub(crate) fn kind(&self) -> Option<EngineKind> {
