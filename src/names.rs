@@ -265,8 +265,8 @@ const LINUX: &str = "on Linux";
 
 const PROCESS_TOLD: &str = "on Linux; of an engine elsewhere, where its page tells";
 
-const START_KNOWN: &str = "where the start of a request is known: always in a server, \
-    in the proxy only with a per-request queue time";
+const START_KNOWN: &str = "always in a server; of an engine elsewhere, where it has such a \
+    histogram or tells the start of a request with its answer";
 
 // === Requests ===
 

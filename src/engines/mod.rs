@@ -28,10 +28,10 @@
 //! | mistral.rs | blocks | where its version tells them | yes | preemptions |
 //! | Dynamo | blocks or a ratio, by worker | | yes | |
 //!
-//! A ratio without numbers stands as both ratios of the KV cache. Queue times are summed to
-//! `model_name`, with the bounds that all engines of a page have. While an engine is watched that has
-//! them they are the only queue times of the meter, for its own stand for the same quantity; of an
-//! engine that has none, the meter's own are published.
+//! A ratio without numbers stands as both ratios of the KV cache. Queue times, and of vLLM the times of
+//! prefill and inference, are summed to `model_name`, with the bounds that all engines of a page have.
+//! While an engine is watched that has them they are the only ones of the meter, for its own stand for
+//! the same quantity; of an engine that has none, the meter's own are published.
 
 mod drift;
 mod fetch;
