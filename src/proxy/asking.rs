@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     engine::{Api, Usage},
-    models::Known,
+    models::Listing,
     usage::{Request, Spliced, Wanted, splice},
 };
 use crate::{record::RequestMeter, wire::Wire};
@@ -24,7 +24,6 @@ pub enum InjectUsage {
 
 #[derive(Debug)]
 pub(super) struct Asking {
-    pub(super) known: Known,
     pub(super) inject: InjectUsage,
     pub(super) exact_aborts: bool,
 }
@@ -32,19 +31,16 @@ pub(super) struct Asking {
 // === impl Asking ===
 
 impl Asking {
-    /// Tells `meter` what the body of a request says, and what has to be sent in its place, if
-    /// anything.
+    /// Tells `meter` what a request says, and what has to be sent to the upstream that `listing` is
+    /// of in place of `body`, if anything.
     pub(super) fn ask(
         &self,
         body: &Bytes,
+        request: &Request<'_>,
         wire: Option<&Wire>,
+        listing: &Listing,
         meter: &RequestMeter,
     ) -> Option<Spliced> {
-        let request = Request::read(body)?;
-        let listing = self.known.get();
-        if let Some(label) = listing.label(request.model.as_deref()) {
-            meter.model(label);
-        }
         if let Some(tokens) = request.max_tokens {
             meter.max_tokens(tokens);
         }
@@ -60,7 +56,7 @@ impl Asking {
         };
         let runs = self.exact_aborts && listing.engine.runs_usage();
         let wanted = if runs { Wanted::Running } else { Wanted::Final };
-        let mut spliced = splice(body, &request, wanted)?;
+        let mut spliced = splice(body, request, wanted)?;
         spliced.hide.members |= usage == Usage::AtTheEndAfterZeros;
         Some(spliced)
     }

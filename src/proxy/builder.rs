@@ -6,14 +6,16 @@ use http::HeaderName;
 use rustls::ClientConfig;
 
 use super::{
-    Proxy,
+    Proxy, Upstream,
     asking::{Asking, InjectUsage},
     connections::Limits,
-    engine::Engine,
     failures,
     forward::Shared,
     models::Known,
-    upstream::{Address, tls},
+    pool::tls,
+    route::Route,
+    routes::Routes,
+    upstream::is_name,
 };
 use crate::{
     admission::AdmissionLayer,
@@ -25,11 +27,9 @@ use crate::{
 /// Sets up a [`Proxy`].
 #[derive(Clone, Debug)]
 pub struct ProxyBuilder {
-    upstream: String,
+    upstreams: Result<Vec<Upstream>, ProxyError>,
     meter: Meter,
     endpoints: Vec<(String, Endpoint)>,
-    models: Vec<String>,
-    engine: Option<EngineKind>,
     tenant_header: Option<String>,
     admission: Option<AdmissionLayer>,
     inject: InjectUsage,
@@ -47,24 +47,34 @@ pub struct ProxyBuilder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// The URL of the upstream cannot be used.
+    /// There is no upstream.
+    NoUpstream,
+    /// Two upstreams have this model.
+    SameModel(String),
+    /// Two upstreams have this name.
+    SameName(String),
+    /// The URL of an upstream cannot be used.
     Upstream(String, String),
     /// The certificates cannot be used.
     UpstreamCa(String),
+    /// The name of an upstream cannot be one.
+    UpstreamName(String),
+    /// The variant of an upstream cannot be one.
+    UpstreamVariant(String),
     /// The name of a header cannot be one.
     TenantHeader(String),
 }
 
+const NAMES: &str = "allowed are up to 64 letters, digits, _, . and -, and not none";
+
 // === impl ProxyBuilder ===
 
 impl ProxyBuilder {
-    pub(super) fn new(upstream: String) -> Self {
+    pub(super) fn new(upstreams: Result<Vec<Upstream>, ProxyError>) -> Self {
         Self {
-            upstream,
+            upstreams,
             meter: Meter::new(),
             endpoints: Vec::new(),
-            models: Vec::new(),
-            engine: None,
             tenant_header: None,
             admission: None,
             inject: InjectUsage::default(),
@@ -94,22 +104,27 @@ impl ProxyBuilder {
         self
     }
 
-    /// Names a model that the upstream serves; a request that names none is for the first one.
+    /// Names a model that the upstream serves, of several the first one; a request that names none is
+    /// for the model named first.
     ///
     /// Without any, the upstream is asked for them (`/v1/models`, every 30 s). Only what is named
     /// here or there becomes a label; any other name is `other`. Where neither tells, all requests
     /// have the meter's own label.
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
-        self.models.push(name.into());
+        if let Ok([first, ..]) = self.upstreams.as_deref_mut() {
+            first.models.push(name.into());
+        }
         self
     }
 
-    /// Says which engine the upstream is, which decides what [`inject_usage`](Self::inject_usage)
-    /// asks of it. Default: what `/v1/models` shows.
+    /// Says which engine the upstream is, of several the first one, which decides what
+    /// [`inject_usage`](Self::inject_usage) asks of it. Default: what `/v1/models` shows.
     #[must_use]
     pub fn engine(mut self, kind: EngineKind) -> Self {
-        self.engine = Some(kind);
+        if let Ok([first, ..]) = self.upstreams.as_deref_mut() {
+            first.engine = Some(kind);
+        }
         self
     }
 
@@ -212,20 +227,21 @@ impl ProxyBuilder {
     ///
     /// The first thing that could not be used.
     pub fn build(self) -> Result<Proxy, ProxyError> {
-        let address = Address::new(&self.upstream)
-            .map_err(|error| ProxyError::Upstream(self.upstream.clone(), error))?;
+        let upstreams = self.upstreams.clone()?;
+        distinct(&upstreams)?;
         let tls = self.tls().map_err(ProxyError::UpstreamCa)?;
-        let known = Known::of(&self.models, self.engine.map(Engine::from));
-        let meter = match self.models.first() {
+        let meter = match upstreams.first().and_then(|upstream| upstream.models.first()) {
             Some(first) => self.meter.model(first),
             None => self.meter.clone(),
         };
-        self.models.iter().for_each(|model| drop(meter.model(model)));
-        let layer = self.layer(&meter, known.clone())?;
+        let routes = upstreams.iter().enumerate();
+        let routes = routes.map(|(at, upstream)| Route::new(at, upstream, meter.clone())).collect();
+        let routes = Routes::new(routes).ok_or(ProxyError::NoUpstream)?;
+        let layer = self.layer(&meter, routes.first().known.clone())?;
         let shared = Shared {
-            address,
+            routes,
             layer,
-            asking: Asking { known, inject: self.inject, exact_aborts: self.exact_aborts },
+            asking: Asking { inject: self.inject, exact_aborts: self.exact_aborts },
             first_byte_timeout: self.first_byte_timeout,
             idle_timeout: self.idle_timeout,
             max_request_body: self.max_request_body,
@@ -238,7 +254,6 @@ impl ProxyBuilder {
             tls,
             connect_timeout: self.connect_timeout,
             drain_timeout: self.drain_timeout,
-            is_listing: Arc::default(),
         })
     }
 
@@ -263,12 +278,44 @@ impl ProxyBuilder {
     }
 }
 
+/// No name and no model is there twice, and all names can be some.
+fn distinct(upstreams: &[Upstream]) -> Result<(), ProxyError> {
+    let (mut names, mut models) = (Vec::new(), Vec::new());
+    for Upstream { name, variant, models: own, address: _, engine: _ } in upstreams {
+        if let Some(variant) = variant.as_deref().filter(|variant| !is_name(variant)) {
+            return Err(ProxyError::UpstreamVariant(variant.to_owned()));
+        }
+        if names.contains(&name) {
+            return Err(ProxyError::SameName(name.clone().unwrap_or_default()));
+        }
+        if let Some(model) = own.iter().find(|model| models.contains(model)) {
+            return Err(ProxyError::SameModel(model.clone()));
+        }
+        names.push(name);
+        models.extend(own);
+    }
+    Ok(())
+}
+
 // === impl ProxyError ===
 
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upstream(url, error) => write!(f, "the upstream {url:?}: {error}"),
+            Self::NoUpstream => f.write_str("there is no upstream; allowed is one at least"),
+            Self::SameModel(model) => {
+                write!(f, "two upstreams have the model {model:?}; allowed is one for each model")
+            }
+            Self::SameName(name) => {
+                write!(f, "two upstreams have the name {name:?}; allowed are different ones")
+            }
+            Self::UpstreamName(name) => {
+                write!(f, "{name:?} is no name of an upstream; {NAMES}")
+            }
+            Self::UpstreamVariant(name) => {
+                write!(f, "{name:?} is no name of a variant; {NAMES}")
+            }
             Self::UpstreamCa(error) => write!(f, "the certificates of the upstream: {error}"),
             Self::TenantHeader(name) => write!(
                 f,

@@ -16,12 +16,15 @@ use tower::Service;
 
 use super::{
     asking::Asking,
-    body::{Answer, Deadlines, Progress, RequestBody, Upload, UploadError},
+    body::{Answer, Deadlines, Progress, Upload, UploadError},
     connections::{Client, Drain, Limits},
     headers,
+    pool::{Pool, SendError},
+    reading::Read,
     refusal::Refusal,
+    route::{Named, Route},
+    routes::Routes,
     tunnel,
-    upstream::{Address, SendError, Upstream},
     usage::Spliced,
 };
 use crate::{layer::InferenceLayer, record::RequestMeter};
@@ -30,14 +33,15 @@ use crate::{layer::InferenceLayer, record::RequestMeter};
 #[derive(Clone)]
 pub(super) struct Forward {
     pub(super) shared: Arc<Shared>,
-    pub(super) upstream: Upstream,
+    /// In the order of the routes.
+    pub(super) pools: Arc<[Pool]>,
     pub(super) drain: Arc<Drain>,
 }
 
 /// What every request needs.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) address: Address,
+    pub(super) routes: Routes,
     pub(super) layer: InferenceLayer,
     pub(super) asking: Asking,
     pub(super) first_byte_timeout: Option<Duration>,
@@ -51,13 +55,10 @@ pub(super) struct Shared {
 pub(super) struct ClientLeft;
 
 /// Why there is no answer to pass on.
-enum Failed {
+pub(super) enum Failed {
     Client,
     Refused(Refusal),
 }
-
-/// How much of a request is read ahead to learn what it asks for; a longer one goes by unread.
-const READ_AHEAD: u64 = 8 * 1024 * 1024;
 
 // === impl Forward ===
 
@@ -101,9 +102,6 @@ impl Forward {
         if request.method() == Method::CONNECT {
             return Err(Refusal::connect().into());
         }
-        let Some(uri) = self.shared.address.uri(request.uri()) else {
-            return Err(Refusal::target().into());
-        };
         let is_http11 = request.version() == Version::HTTP_11;
         let protocol = headers::upgrade(request.headers()).filter(|_| is_http11);
         let client_side = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
@@ -118,7 +116,8 @@ impl Forward {
         if let Some(error) = upload.is_too_large() {
             return Err(error.into());
         }
-        let (mut body, spliced) = self.read(&parts, upload, meter).await?;
+        let Read { mut body, spliced, route } = self.read(&parts, upload, meter).await?;
+        let Some(uri) = route.address.uri(&parts.uri) else { return Err(Refusal::target().into()) };
         let hide = spliced.map(|Spliced { pieces, hide }| {
             body.replace(pieces);
             // NB: a compressed answer could not be put right again.
@@ -141,40 +140,21 @@ impl Forward {
 
         let mut deadlines = Deadlines { first_byte: None, idle: self.shared.idle_timeout };
         let answer = tokio::select! {
-            answer = self.upstream.send(Request::from_parts(parts, body)) => answer,
+            answer = self.pools[route.at].send(Request::from_parts(parts, body)) => answer,
             () = self.first_byte(&progress, &mut deadlines.first_byte) => {
-                return Err(Refusal::first_byte().into());
+                return Err(Refusal::first_byte(&route.name).into());
             }
             () = left(client.as_ref()) => return Err(Failed::Client),
         };
-        let answer = answer.map_err(|error| Failed::send(&error, &progress))?;
-        let mut answer = self.pass_back(answer, client_side, deadlines, &progress, meter)?;
+        let answer = answer.map_err(|error| Failed::send(&route.name, &error, &progress))?;
+        let mut answer = self.pass_back(answer, route, client_side, deadlines, &progress, meter)?;
         poll_fn(|cx| Poll::Ready(answer.body_mut().look_ahead(cx)))
             .await
-            .map_err(|error| Failed::broken(&error, &progress))?;
+            .map_err(|error| Failed::broken(&route.name, &error, &progress))?;
         if let Some(hide) = hide {
             answer.extensions_mut().insert(hide);
         }
         Ok(answer)
-    }
-
-    /// Reads what a request asks for, where it is one that is measured and can be read.
-    async fn read(
-        &self,
-        parts: &http::request::Parts,
-        upload: Upload,
-        meter: &RequestMeter,
-    ) -> Result<(RequestBody, Option<Spliced>), UploadError> {
-        let Shared { layer, asking, .. } = &*self.shared;
-        let is_readable =
-            meter.is_measuring() && !parts.headers.contains_key(header::CONTENT_ENCODING);
-        if !is_readable {
-            return Ok((RequestBody::streamed(upload), None));
-        }
-        let mut body = RequestBody::read_ahead(upload, READ_AHEAD).await?;
-        let wire = layer.wire_for(&parts.method, parts.uri.path(), &parts.headers);
-        let spliced = body.whole().and_then(|whole| asking.ask(whole, wire, meter));
-        Ok((body, spliced))
     }
 
     /// Ends when the upstream has taken too long to begin; `until` is that moment.
@@ -196,6 +176,7 @@ impl Forward {
     fn pass_back(
         &self,
         mut answer: Response<Incoming>,
+        route: &Route,
         client_side: Option<OnUpgrade>,
         deadlines: Deadlines,
         upload: &Progress,
@@ -205,12 +186,13 @@ impl Forward {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             changed = answer.headers().get(header::UPGRADE).cloned();
             let (Some(client_side), Some(_)) = (client_side, &changed) else {
-                return Err(Refusal::answer("it changes the protocol unasked"));
+                return Err(Refusal::answer(&route.name, "it changes the protocol unasked"));
             };
             tunnel::join(client_side, hyper::upgrade::on(&mut answer), &self.drain);
         }
-        headers::for_client(answer.headers_mut())
-            .ok_or_else(|| Refusal::answer("it has a Transfer-Encoding other than chunked"))?;
+        headers::for_client(answer.headers_mut()).ok_or_else(|| {
+            Refusal::answer(&route.name, "it has a Transfer-Encoding other than chunked")
+        })?;
         if let Some(protocol) = changed {
             headers::set_upgrade(answer.headers_mut(), protocol);
         }
@@ -238,17 +220,17 @@ impl fmt::Debug for Forward {
 
 impl Failed {
     /// NB: an upload that fails shows as a request that could not be sent.
-    fn send(error: &SendError, upload: &Progress) -> Self {
+    fn send(to: &Named, error: &SendError, upload: &Progress) -> Self {
         match upload.failure() {
             Some(upload) => upload.into(),
-            None => Refusal::send(error).into(),
+            None => Refusal::send(to, error).into(),
         }
     }
 
-    fn broken(error: &hyper::Error, upload: &Progress) -> Self {
+    fn broken(by: &Named, error: &hyper::Error, upload: &Progress) -> Self {
         match upload.failure() {
             Some(upload) => upload.into(),
-            None => Refusal::broken(error).into(),
+            None => Refusal::broken(by, error).into(),
         }
     }
 }

@@ -1,19 +1,22 @@
-//! Asks the upstream now and then what it serves.
+//! Asks an upstream now and then what it serves.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
 use super::{
     body::RequestBody,
     engine::Engine,
-    models::{Known, Listing},
-    upstream::{Address, Upstream},
+    forward::Shared,
+    models::{Entry, Listing},
+    pool::Pool,
 };
-use crate::{engines::Models, record::Meter};
+use crate::engines::Models;
 
 /// While the upstream says what it serves.
 const EVERY: Duration = Duration::from_secs(30);
@@ -25,24 +28,42 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 const LONGEST: usize = 1024 * 1024;
 
-/// Keeps `known` up to date, for ever.
-pub(super) async fn keep(address: Address, upstream: Upstream, meter: Meter, known: Known) {
-    let Some(uri) = address.uri(&Uri::from_static("/v1/models")) else { return };
+/// The same models, as they are written.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+}
+
+/// Keeps what is known of an upstream up to date, for ever.
+pub(super) async fn keep(shared: Arc<Shared>, at: usize, pool: Pool) {
+    let route = shared.routes.get(at);
+    let Some(uri) = route.address.uri(&Uri::from_static("/v1/models")) else { return };
+    // NB: one of all clones of a proxy asks. When it ends, and its runtime with it, the next one does.
+    let _turn = route.listing.lock().await;
+    let mut hidden = Vec::new();
     loop {
-        let listed = timeout(LIMIT, ask(&upstream, &uri)).await.ok().flatten();
-        let pause = if listed.is_some() { EVERY } else { AGAIN };
-        if let Some(listing) = listed.and_then(|listing| known.update(listing)) {
-            tracing::info!(engine = ?listing.engine, models = ?listing.models, "upstream");
+        let said = timeout(LIMIT, ask(&pool, &uri)).await.ok().flatten();
+        let pause = if said.is_some() { EVERY } else { AGAIN };
+        if let Some(listing) = said.and_then(|said| route.known.update(said)) {
+            let (name, Listing { models, engine, .. }) = (route.name.0.as_deref(), &*listing);
+            tracing::info!(name, ?engine, ?models, "upstream");
             // Their series exist from here on.
-            listing.models.iter().for_each(|model| drop(meter.model(model)));
+            models.iter().for_each(|model| drop(route.meter.model(model)));
         }
+        let now = shared.routes.hidden(at);
+        if now != hidden && !now.is_empty() {
+            let name = route.name();
+            tracing::warn!(name, models = ?now, "other upstreams have these models too, and get them");
+        }
+        hidden = now;
         sleep(pause).await;
     }
 }
 
-async fn ask(upstream: &Upstream, uri: &Uri) -> Option<Listing> {
+async fn ask(pool: &Pool, uri: &Uri) -> Option<Listing> {
     let request = Request::get(uri).header(header::ACCEPT, "application/json");
-    let answer = upstream.send(request.body(RequestBody::default()).ok()?).await.ok()?;
+    let answer = pool.send(request.body(RequestBody::default()).ok()?).await.ok()?;
     if answer.status() != StatusCode::OK {
         return None;
     }
@@ -52,10 +73,11 @@ async fn ask(upstream: &Upstream, uri: &Uri) -> Option<Listing> {
 }
 
 fn read(body: &Bytes, headers: &HeaderMap) -> Option<Listing> {
+    let said = Listing { has_answered: true, ..Listing::default() };
     if body.is_empty() {
         // NB: so mlx-lm does, which fails after the head where the machine has no cache of models.
         let engine = Engine::of_no_model(headers);
-        return (engine != Engine::Unknown).then(|| Listing { models: Vec::new(), engine });
+        return (engine != Engine::Unknown).then_some(Listing { engine, ..said });
     }
     let Models { data } = Models::read(body)?;
     let first = data.first()?;
@@ -69,7 +91,11 @@ fn read(body: &Bytes, headers: &HeaderMap) -> Option<Listing> {
             models.push(name.into());
         }
     }
-    Some(Listing { models, engine })
+    let written = serde_json::from_slice::<Written<'_>>(body).ok()?.data;
+    let entries = data.iter().zip(written);
+    let entries =
+        entries.map(|(model, json)| Entry { model: (&*model.id).into(), json: json.to_owned() });
+    Some(Listing { models, engine, entries: entries.collect(), ..said })
 }
 
 #[cfg(test)]
@@ -79,17 +105,17 @@ mod tests {
     #[test]
     fn an_engine_that_lists_nothing() {
         let mut headers = HeaderMap::new();
-        assert_eq!(read(&Bytes::new(), &headers), None);
+        assert!(read(&Bytes::new(), &headers).is_none());
         headers.insert(header::SERVER, "BaseHTTP/0.6 Python/3.11.7".parse().unwrap());
-        let listing = read(&Bytes::new(), &headers);
-        assert_eq!(listing, Some(Listing { models: Vec::new(), engine: Engine::MlxLm }));
+        let listing = read(&Bytes::new(), &headers).unwrap();
+        assert_eq!((listing.models.len(), listing.engine), (0, Engine::MlxLm));
     }
 
     #[test]
     fn models_and_their_owner() {
         let body = Bytes::from_static(
             br#"{"models":[],"object":"list","data":[{"id":"tiny","aliases":["tiny","small"],
-            "owned_by":"llamacpp"},{"id":"\u0074wo","owned_by":null}]}"#,
+            "owned_by":"llamacpp"},{"id":"\u0074wo",  "owned_by":null}]}"#,
         );
         let listing = read(&body, &HeaderMap::new()).unwrap();
         assert_eq!(listing.engine, Engine::LlamaCpp);
@@ -97,14 +123,16 @@ mod tests {
             listing.models.iter().map(|m| &**m).collect::<Vec<_>>(),
             ["tiny", "small", "two"]
         );
+        let [_, two] = &listing.entries[..] else { panic!("{listing:?}") };
+        assert_eq!(
+            (&*two.model, two.json.get()),
+            ("two", r#"{"id":"\u0074wo",  "owned_by":null}"#)
+        );
         for none in
             ["", "[]", r#"{"data":[]}"#, r#"{"data":[{"id":7}]}"#, r#"{"detail":"Not Found"}"#]
         {
-            assert_eq!(
-                read(&Bytes::from_static(none.as_bytes()), &HeaderMap::new()),
-                None,
-                "{none}"
-            );
+            let listing = read(&Bytes::from_static(none.as_bytes()), &HeaderMap::new());
+            assert!(listing.is_none(), "{none}");
         }
     }
 }

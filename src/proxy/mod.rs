@@ -124,9 +124,13 @@ mod front;
 mod headers;
 mod listing;
 mod models;
+mod pool;
 #[allow(clippy::module_inception)]
 mod proxy;
+mod reading;
 mod refusal;
+mod route;
+mod routes;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -138,4 +142,5 @@ pub use self::{
     asking::InjectUsage,
     builder::{ProxyBuilder, ProxyError},
     proxy::Proxy,
+    upstream::Upstream,
 };

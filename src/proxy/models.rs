@@ -1,23 +1,37 @@
-//! The names of the models behind the upstream: the only ones that become labels.
+//! The names of the models behind an upstream: the only ones that become labels.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde_json::value::RawValue;
+
 use super::engine::Engine;
 
-/// What is known of the upstream. Cheap to clone; all clones share it.
-#[derive(Clone, Debug, Default)]
+/// What is known of an upstream. Cheap to clone; all clones share it.
+#[derive(Clone, Debug)]
 pub(super) struct Known {
     listing: Arc<RwLock<Arc<Listing>>>,
-    /// What was configured stays.
+    /// What was configured stays, whatever the upstream says.
     has_models: bool,
     has_engine: bool,
 }
 
 /// What an upstream says that it serves.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listing {
     pub(super) models: Vec<Arc<str>>,
     pub(super) engine: Engine,
+    /// What it says of each model.
+    pub(super) entries: Vec<Entry>,
+    /// It has said something.
+    pub(super) has_answered: bool,
+}
+
+/// What `/v1/models` says of a model.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) model: Arc<str>,
+    /// As the upstream has written it.
+    pub(super) json: Box<RawValue>,
 }
 
 /// The label of a model that is not among them.
@@ -26,10 +40,12 @@ pub(super) const OTHER: &str = "other";
 // === impl Known ===
 
 impl Known {
+    /// These models and this engine, or whatever the upstream will say.
     pub(super) fn of(models: &[String], engine: Option<Engine>) -> Self {
         let listing = Listing {
             models: models.iter().map(|model| model.as_str().into()).collect(),
             engine: engine.unwrap_or_default(),
+            ..Listing::default()
         };
         Self {
             listing: Arc::new(RwLock::new(Arc::new(listing))),
@@ -38,7 +54,7 @@ impl Known {
         }
     }
 
-    /// Takes what the upstream has said now; `None` if it is nothing new.
+    /// Takes what the upstream has said now; `None` if its models and its engine are as before.
     pub(super) fn update(&self, mut said: Listing) -> Option<Arc<Listing>> {
         let before = self.get();
         // NB: who lists nothing now may have before.
@@ -48,13 +64,20 @@ impl Known {
         if self.has_engine {
             said.engine = before.engine;
         }
-        let new = (*before != said).then(|| Arc::new(said))?;
+        // NB: of each model it may say something else each time, as vLLM does.
+        let is_new = said.models != before.models || said.engine != before.engine;
+        let new = Arc::new(said);
         *self.listing.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
-        Some(new)
+        is_new.then_some(new)
     }
 
     pub(super) fn get(&self) -> Arc<Listing> {
         Arc::clone(&self.listing.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether its models were configured.
+    pub(super) const fn has_models(&self) -> bool {
+        self.has_models
     }
 }
 
@@ -65,8 +88,12 @@ impl Listing {
     pub(super) fn label(&self, asked: Option<&str>) -> Option<&str> {
         let first = self.models.first()?;
         let Some(asked) = asked else { return Some(first) };
-        let known = self.models.iter().find(|model| &***model == asked);
-        Some(known.map_or(OTHER, |known| &**known))
+        Some(self.find(asked).map_or(OTHER, |known| &**known))
+    }
+
+    /// The name of a model that it has.
+    pub(super) fn find(&self, asked: &str) -> Option<&Arc<str>> {
+        self.models.iter().find(|model| &***model == asked)
     }
 }
 
@@ -81,12 +108,17 @@ mod tests {
         assert_eq!(label(Some("b")).as_deref(), Some("b"));
         assert_eq!(label(Some("c")).as_deref(), Some("other"));
         assert_eq!(label(None).as_deref(), Some("a"));
-        assert_eq!(Known::default().get().label(Some("a")), None);
+        assert_eq!(Known::of(&[], None).get().label(Some("a")), None);
     }
 
     #[test]
     fn what_was_configured_stays() {
-        let said = || Listing { models: vec!["b".into()], engine: Engine::Vllm };
+        let said = || Listing {
+            models: vec!["b".into()],
+            engine: Engine::Vllm,
+            has_answered: true,
+            ..Listing::default()
+        };
         for (models, engine, expected) in [
             (&[][..], None, (&["b"][..], Engine::Vllm)),
             (&["a".to_owned()], None, (&["a"], Engine::Vllm)),
@@ -96,7 +128,11 @@ mod tests {
             let listing = known.update(said()).unwrap();
             let names: Vec<_> = listing.models.iter().map(|model| &**model).collect();
             assert_eq!((&names[..], listing.engine), expected);
-            assert_eq!(known.update(said()), None);
+            assert!(known.update(said()).is_none() && known.get().has_answered);
+            // Nothing more is said than that it is there.
+            let nothing = Listing { models: Vec::new(), ..said() };
+            assert!(known.update(nothing).is_none());
+            assert_eq!(known.get().models, listing.models);
         }
     }
 }

@@ -1,29 +1,23 @@
 //! The proxy as a whole.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tower::Layer;
 
 use super::{
-    ProxyBuilder,
+    ProxyBuilder, Upstream,
     connections::{self, Drain},
     cut::Cuttable,
     forward::{Forward, Shared},
     front::Front,
     listing,
-    upstream::Upstream,
+    pool::Pool,
 };
 use crate::{admission::AdmissionLayer, record::Meter};
 
-/// A reverse proxy in front of one inference service. See the [module docs](crate::proxy).
+/// A reverse proxy in front of inference services. See the [module docs](crate::proxy).
 ///
 /// Cheap to clone; all clones share their meter and their limits.
 #[derive(Clone, Debug)]
@@ -34,8 +28,6 @@ pub struct Proxy {
     pub(super) tls: ClientConfig,
     pub(super) connect_timeout: Duration,
     pub(super) drain_timeout: Duration,
-    /// One of the clones asks the upstream what it serves.
-    pub(super) is_listing: Arc<AtomicBool>,
 }
 
 // === impl Proxy ===
@@ -43,7 +35,13 @@ pub struct Proxy {
 impl Proxy {
     /// Sets up a proxy in front of the service at this URL.
     pub fn builder(upstream: impl Into<String>) -> ProxyBuilder {
-        ProxyBuilder::new(upstream.into())
+        ProxyBuilder::new(Upstream::only(&upstream.into()).map(|upstream| vec![upstream]))
+    }
+
+    /// Sets up a proxy in front of several services: each request goes to the one that has the model
+    /// which it names. See the [module docs](crate::proxy#several-upstreams).
+    pub fn routing(upstreams: impl IntoIterator<Item = Upstream>) -> ProxyBuilder {
+        ProxyBuilder::new(Ok(upstreams.into_iter().collect()))
     }
 
     /// The meter that it measures into.
@@ -59,16 +57,17 @@ impl Proxy {
     /// several cores, give each thread a runtime, a clone of the proxy, and a clone of the listener
     /// ([`std::net::TcpListener::try_clone`]).
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let upstream = Upstream::new(&self.tls, self.connect_timeout);
-        let listing = (!self.is_listing.swap(true, Relaxed)).then(|| {
-            let (address, known) = (self.shared.address.clone(), self.shared.asking.known.clone());
-            let (upstream, meter) = (upstream.clone(), self.meter.clone());
-            tokio::spawn(listing::keep(address, upstream, meter, known))
-        });
+        let pools: Arc<[Pool]> =
+            self.shared.routes.iter().map(|_| Pool::new(&self.tls, self.connect_timeout)).collect();
+        // NB: dropped with this future, however that ends, so that a clone can go on.
+        let mut listing = JoinSet::new();
+        for (at, pool) in pools.iter().enumerate() {
+            listing.spawn(listing::keep(Arc::clone(&self.shared), at, pool.clone()));
+        }
         let drain = Drain::new();
         let (cut, limits) = (drain.cut_flag(), self.shared.limits);
         let shared = Arc::clone(&self.shared);
-        let forward = Forward { shared, upstream, drain: Arc::clone(&drain) };
+        let forward = Forward { shared, pools, drain: Arc::clone(&drain) };
         let (layer, limit) = (&self.shared.layer, self.drain_timeout);
         match &self.admission {
             Some(admission) => {
@@ -80,10 +79,6 @@ impl Proxy {
                 let service = Front::new(layer.layer(Cuttable::new(forward, cut)));
                 connections::serve(listener, service, &drain, limits, limit, stop).await;
             }
-        }
-        if let Some(listing) = listing {
-            listing.abort();
-            self.is_listing.store(false, Relaxed);
         }
     }
 }

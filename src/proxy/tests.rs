@@ -19,9 +19,9 @@ async fn running() -> (TcpStream, TcpListener, oneshot::Sender<()>) {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", upstream.local_addr().unwrap());
     let mut proxy = Proxy::builder(url).build().unwrap();
-    // It does not ask the upstream what it serves.
-    proxy.is_listing.store(true, std::sync::atomic::Ordering::Relaxed);
     Arc::get_mut(&mut proxy.shared).unwrap().limits = Limits { head: LIMIT, pause: LIMIT };
+    // It does not ask the upstream what it serves.
+    std::mem::forget(proxy.shared.routes.first().listing.try_lock().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

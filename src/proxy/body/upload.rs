@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::proxy::upstream::causes;
+use crate::proxy::pool::causes;
 
 /// What a client sends, within limits.
 #[derive(Debug)]

@@ -1,0 +1,6 @@
+//! The connections to an upstream, as the proxy uses them.
+
+use super::body::RequestBody;
+pub(super) use crate::upstream::{Address, SendError, Why, causes, tls};
+
+pub(super) type Pool = crate::upstream::Upstream<RequestBody>;

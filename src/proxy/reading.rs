@@ -1,0 +1,72 @@
+//! What a request asks for, and so which upstream it is for.
+
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+
+use super::{
+    body::{RequestBody, Upload},
+    forward::{Failed, Forward, Shared},
+    models::OTHER,
+    route::Route,
+    usage::{Request, Spliced},
+};
+use crate::record::RequestMeter;
+
+/// How much of a request is read ahead to learn what it asks for; a longer one goes by unread.
+const READ_AHEAD: u64 = 8 * 1024 * 1024;
+
+/// A request that goes to an upstream.
+#[derive(Debug)]
+pub(super) struct Read<'a> {
+    pub(super) body: RequestBody,
+    /// What is asked of the engine on top.
+    pub(super) spliced: Option<Spliced>,
+    pub(super) route: &'a Route,
+}
+
+// === impl Forward ===
+
+impl Forward {
+    /// Reads what a request asks for, where that matters and it can be read.
+    pub(super) async fn read(
+        &self,
+        parts: &Parts,
+        upload: Upload,
+        meter: &RequestMeter,
+    ) -> Result<Read<'_>, Failed> {
+        let Shared { layer, asking, routes, .. } = &*self.shared;
+        let is_wanted = meter.is_measuring() || (routes.are_several() && is_json(parts));
+        let mut body = if is_wanted && !parts.headers.contains_key(header::CONTENT_ENCODING) {
+            RequestBody::read_ahead(upload, READ_AHEAD).await?
+        } else {
+            RequestBody::streamed(upload)
+        };
+        let Some((whole, request)) =
+            body.whole().and_then(|whole| Some((whole, Request::read(whole)?)))
+        else {
+            let route = routes.first();
+            if routes.are_several() {
+                route.gets(meter, route.known.get().label(None));
+            }
+            return Ok(Read { body, spliced: None, route });
+        };
+        let model = request.model.as_deref();
+        let route = routes.for_model(model).inspect_err(|_| meter.model(OTHER))?;
+        let listing = route.known.get();
+        route.gets(meter, listing.label(model));
+        let wire = layer.wire_for(&parts.method, parts.uri.path(), &parts.headers);
+        let spliced = asking.ask(whole, &request, wire, &listing, meter);
+        Ok(Read { body, spliced, route })
+    }
+}
+
+/// Whether it says that it has a body in JSON.
+fn is_json(parts: &Parts) -> bool {
+    let has_body = parts.method == Method::POST || parts.method == Method::PUT;
+    has_body && is_json_type(&parts.headers)
+}
+
+fn is_json_type(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let content_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    content_type.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+}
