@@ -126,15 +126,13 @@ impl Forward {
         });
         let client = parts.extensions.remove::<Client>();
         headers::for_upstream(&mut parts, client.as_ref().map(|client| client.address.ip()));
+        headers::set_connection(&mut parts.headers, &uri, protocol);
         parts.uri = uri;
         parts.version = Version::HTTP_11;
         if let (Some(length), true) =
             (body.whole_length(), parts.headers.contains_key(header::CONTENT_LENGTH))
         {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        if let Some(protocol) = protocol {
-            headers::set_upgrade(&mut parts.headers, protocol);
         }
         parts.extensions = http::Extensions::new();
 

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri, Version, header,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
 
 /// Only between two neighbours, by RFC 9110 section 7.6.1 and by custom; `upgrade` and `te` have
 /// rules of their own.
@@ -124,7 +128,24 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (is_asked && !is_h2c).then(|| protocol.clone())
 }
 
-/// Asks for, or agrees to, another protocol.
+/// Names what is meant for the upstream alone: that trailers are taken, and the protocol to change to.
+///
+/// NB: over TLS it may be HTTP/2 that is spoken, where nothing is named so, and hyper takes out all
+/// that is; a change of the protocol is asked for over HTTP/1.1 only.
+pub(super) fn set_connection(headers: &mut HeaderMap, to: &Uri, protocol: Option<HeaderValue>) {
+    let is_http1 = to.scheme() == Some(&Scheme::HTTP) || protocol.is_some();
+    let names = match (headers.contains_key(header::TE) && is_http1, protocol) {
+        (false, None) => return,
+        (true, None) => "te",
+        (names_te, Some(protocol)) => {
+            headers.insert(header::UPGRADE, protocol);
+            if names_te { "te, upgrade" } else { "upgrade" }
+        }
+    };
+    headers.insert(header::CONNECTION, HeaderValue::from_static(names));
+}
+
+/// Agrees to another protocol.
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol);
@@ -213,6 +234,28 @@ mod tests {
         let mut head = head(uri, headers);
         for_upstream(&mut head, client);
         head.headers
+    }
+
+    #[test]
+    fn what_is_for_the_upstream_alone_is_named() {
+        let named = |to: &str, takes_trailers: bool, protocol: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if takes_trailers {
+                headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+            let protocol = protocol.map(|protocol| protocol.parse().unwrap());
+            set_connection(&mut headers, &to.parse().unwrap(), protocol);
+            headers.get(header::CONNECTION).map(|names| names.to_str().unwrap().to_owned())
+        };
+        for (to, takes_trailers, protocol, names) in [
+            ("http://h", false, None, None),
+            ("http://h", true, None, Some("te")),
+            ("https://h", true, None, None),
+            ("http://h", false, Some("websocket"), Some("upgrade")),
+            ("https://h", true, Some("websocket"), Some("te, upgrade")),
+        ] {
+            assert_eq!(named(to, takes_trailers, protocol).as_deref(), names, "{to} {protocol:?}");
+        }
     }
 
     #[test]

@@ -95,6 +95,7 @@ async fn trailers_of_both_ways() {
         let trailers = [("x-sum".to_owned(), "7".to_owned()), ("x-n".to_owned(), "1".to_owned())];
         assert_eq!((answer.text().as_str(), &answer.trailers[..]), ("ok", &trailers[..]), "{path}");
         let request = upstream.requests().pop().unwrap();
+        assert_eq!(request.headers("connection"), ["te"], "{path}");
         assert_eq!(request.trailers, [("x-sum".to_owned(), "5".to_owned())], "{path}");
         assert_eq!(request.header("trailer"), Some("x-sum"));
 
