@@ -18,7 +18,7 @@ use super::{
     asking::Asking,
     body::{Answer, Deadlines, Progress, Upload, UploadError},
     connections::{Client, Drain, Limits},
-    headers,
+    headers, merged,
     pool::{Pool, SendError},
     reading::Read,
     refusal::Refusal,
@@ -110,7 +110,10 @@ impl Forward {
         if let Some(flaw) = headers::flaw(&parts) {
             return Err(Refusal::head(flaw).into());
         }
-        let Shared { max_request_body, limits, .. } = *self.shared;
+        let Shared { max_request_body, limits, ref routes, .. } = *self.shared;
+        if routes.are_several() && merged::is_for_list(&parts) {
+            return Ok(routes.list());
+        }
         let upload = Upload::new(body, max_request_body, limits.pause);
         let progress = upload.progress();
         if let Some(error) = upload.is_too_large() {

@@ -48,7 +48,36 @@
 //!   choice ends waits for the next one, and no other.
 //! - It does not send anything twice, unless nothing of it was sent.
 //! - It does not fail a request because it could not read it.
-//! - It does not balance: behind it is one upstream.
+//! - It does not balance: a model has one upstream.
+//!
+//! # Several upstreams
+//!
+//! [`Proxy::routing`] stands in front of several services, and sends each request to the one that has
+//! the model which it names:
+//!
+//! ```no_run
+//! use infermeter::proxy::{Proxy, Upstream};
+//!
+//! # fn main() -> Result<(), infermeter::proxy::ProxyError> {
+//! let proxy = Proxy::routing([
+//!     Upstream::new("instruct", "http://127.0.0.1:8001")?.model("qwen3-instruct"),
+//!     // This one is asked for its models.
+//!     Upstream::new("thinking", "http://127.0.0.1:8002")?.variant("thinking"),
+//! ])
+//! .build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - The model is what the JSON of a measured request names, or of any other POST or PUT that says
+//!   `application/json`, up to 8 MiB; or the end of `GET /v1/models/{model}`. A model that was named
+//!   for an upstream is that upstream's; one that several list is the first one's.
+//! - All else, and what cannot be read, is for the first upstream.
+//! - `GET /v1/models` is answered here: all models of all upstreams, as last known.
+//! - A model that no upstream has is a 404; while an upstream has never listed its models, a 503. One
+//!   that is down costs its own requests, and no others.
+//! - An [`AdmissionLayer`](crate::AdmissionLayer) stands before all of them: its limits are of all
+//!   together.
 //!
 //! # In which order
 //!
@@ -123,6 +152,7 @@ mod forward;
 mod front;
 mod headers;
 mod listing;
+mod merged;
 mod models;
 mod pool;
 #[allow(clippy::module_inception)]

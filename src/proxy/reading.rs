@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use super::{
     body::{RequestBody, Upload},
     forward::{Failed, Forward, Shared},
+    merged,
     models::OTHER,
     route::Route,
     usage::{Request, Spliced},
@@ -43,7 +44,8 @@ impl Forward {
         let Some((whole, request)) =
             body.whole().and_then(|whole| Some((whole, Request::read(whole)?)))
         else {
-            let route = routes.first();
+            let named = merged::model_in_path(parts);
+            let route = routes.for_model(named.as_deref())?;
             if routes.are_several() {
                 route.gets(meter, route.known.get().label(None));
             }

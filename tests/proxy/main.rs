@@ -9,6 +9,7 @@ mod faults;
 mod heads;
 mod leaving;
 mod protocols;
+mod routing;
 mod running;
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "../support/scrape.rs"]

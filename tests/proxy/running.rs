@@ -35,7 +35,12 @@ impl Running {
         url: &str,
         with: impl FnOnce(ProxyBuilder) -> ProxyBuilder,
     ) -> Self {
-        let proxy = with(Proxy::builder(url).meter(meter.clone())).build().unwrap();
+        Self::start(meter, with(Proxy::builder(url))).await
+    }
+
+    /// One that is set up in another way.
+    pub(crate) async fn start(meter: Meter, builder: ProxyBuilder) -> Self {
+        let proxy = builder.meter(meter.clone()).build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
