@@ -21,7 +21,7 @@ use crate::{
     admission::AdmissionLayer,
     engines::EngineKind,
     layer::{Endpoint, InferenceLayer, Start},
-    record::Meter,
+    record::{Meter, MeterError},
 };
 
 /// Sets up a [`Proxy`].
@@ -44,9 +44,11 @@ pub struct ProxyBuilder {
 }
 
 /// A proxy that cannot be; the message says what is wrong and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyError {
+    /// Upstreams cannot have their labels.
+    Labels(MeterError),
     /// There is no upstream.
     NoUpstream,
     /// Two upstreams have this model.
@@ -230,14 +232,17 @@ impl ProxyBuilder {
         let upstreams = self.upstreams.clone()?;
         distinct(&upstreams)?;
         let tls = self.tls().map_err(ProxyError::UpstreamCa)?;
-        let meter = match upstreams.first().and_then(|upstream| upstream.models.first()) {
-            Some(first) => self.meter.model(first),
-            None => self.meter.clone(),
-        };
+        let are_named = upstreams.iter().any(|upstream| upstream.name.is_some());
+        if are_named {
+            self.meter.has_room_for_upstreams().map_err(ProxyError::Labels)?;
+        }
         let routes = upstreams.iter().enumerate();
-        let routes = routes.map(|(at, upstream)| Route::new(at, upstream, meter.clone())).collect();
+        let routes = routes.map(|(at, upstream)| Route::new(at, upstream, &self.meter)).collect();
         let routes = Routes::new(routes).ok_or(ProxyError::NoUpstream)?;
-        let layer = self.layer(&meter, routes.first().known.clone())?;
+        // Of several, the right one is known once the request was read.
+        let only = (!routes.are_several()).then(|| routes.first());
+        let meter = only.map_or(&self.meter, |route| &route.meter).clone();
+        let layer = self.layer(&meter, only.map(|route| route.known.clone()))?;
         let shared = Shared {
             routes,
             layer,
@@ -261,13 +266,16 @@ impl ProxyBuilder {
         self.upstream_ca.as_deref().map_or_else(tls::usual, tls::trusting)
     }
 
-    fn layer(&self, meter: &Meter, known: Known) -> Result<InferenceLayer, ProxyError> {
+    fn layer(&self, meter: &Meter, known: Option<Known>) -> Result<InferenceLayer, ProxyError> {
         // NB: how long a request waits inside of the engine, the engine alone knows.
         let messages = self.failure_messages;
         let layer = InferenceLayer::new(meter.clone())
             .start(Start::Told)
-            .on_end(move |ended| failures::log(ended, messages))
-            .model_from(move |_| known.get().label(None).map(str::to_owned));
+            .on_end(move |ended| failures::log(ended, messages));
+        let layer = match known {
+            Some(known) => layer.model_from(move |_| known.get().label(None).map(str::to_owned)),
+            None => layer,
+        };
         let layer = self
             .endpoints
             .iter()
@@ -303,6 +311,7 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upstream(url, error) => write!(f, "the upstream {url:?}: {error}"),
+            Self::Labels(error) => error.fmt(f),
             Self::NoUpstream => f.write_str("there is no upstream; allowed is one at least"),
             Self::SameModel(model) => {
                 write!(f, "two upstreams have the model {model:?}; allowed is one for each model")

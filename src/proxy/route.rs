@@ -28,8 +28,13 @@ pub(super) struct Named(pub(super) Option<Arc<str>>);
 // === impl Route ===
 
 impl Route {
-    pub(super) fn new(at: usize, upstream: &Upstream, meter: Meter) -> Self {
-        let Upstream { name, address, models, engine, variant: _ } = upstream;
+    pub(super) fn new(at: usize, upstream: &Upstream, meter: &Meter) -> Self {
+        let Upstream { name, address, models, engine, variant } = upstream;
+        let meter = match name {
+            Some(name) => meter.upstream(name, variant.as_deref()),
+            None => meter.clone(),
+        };
+        let meter = models.first().map_or_else(|| meter.clone(), |first| meter.model(first));
         // Their series exist from here on.
         models.iter().for_each(|model| drop(meter.model(model)));
         Self {
@@ -54,8 +59,10 @@ impl Route {
 
     /// A request is sent to it, for the model of this label.
     pub(super) fn gets(&self, request: &RequestMeter, label: Option<&str>) {
-        if let Some(label) = label {
-            request.model(label);
+        match (&self.name.0, label) {
+            (Some(_), label) => request.routed(&self.meter, label),
+            (None, Some(label)) => request.model(label),
+            (None, None) => {}
         }
     }
 }

@@ -99,7 +99,7 @@ const B: &str = r#"{"data":[{"id":"b","aliases":["b2"],"owned_by":"llamacpp"},{"
 /// Both, once they have said what they serve.
 async fn running() -> (Running, Engine, Engine) {
     let (a, b) = (Engine::start("first", Some(A)).await, Engine::start("second", Some(B)).await);
-    let proxy = Proxy::routing([a.upstream(), b.upstream()]);
+    let proxy = Proxy::routing([a.upstream(), b.upstream().variant("b-side")]);
     let running = Running::start(Meter::new(), proxy).await;
     lists(&running, &["me/a", "b"]).await;
     (running, a, b)
@@ -161,9 +161,23 @@ async fn the_model_decides() {
         let answer = ask(&running, of_model(model)).await;
         assert_eq!((answer.status(), &*answer.text()), (200, name), "{model}");
     }
-    let ended = running.ended(7).await;
-    let of = |model: &str| ended.iter().filter(|line| line.starts_with(model)).count();
-    assert_eq!([of("me/a "), of("lora "), of("both "), of("b "), of("b2 "), of("other ")], [1; 6]);
+    let ended = ended(&running, 7).await;
+    assert_eq!(
+        ended,
+        [
+            "b chat_completions success other 200 second b-side 1",
+            "b2 chat_completions success other 200 second b-side 1",
+            "both chat_completions success other 200 first none 1",
+            "lora chat_completions success other 200 first none 1",
+            "me/a chat_completions success other 200 first none 2",
+            "other chat_completions success other 200 first none 1",
+        ]
+    );
+    // What was in flight has moved as well: nothing is left where nobody was asked.
+    let scrape = running.scrape();
+    for name in ["infermeter_requests_received_total", "infermeter_requests_in_flight"] {
+        assert_eq!(scrape.sum(name, &[("upstream", "none")]), 0, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -220,7 +234,10 @@ async fn a_model_that_nobody_has() {
         "x".repeat(100)
     );
     assert_eq!(body["error"]["message"], message);
-    assert_eq!(running.ended(1).await, ["other chat_completions failure not_found 404 1"]);
+    assert_eq!(
+        running.ended(1).await,
+        ["other chat_completions failure not_found 404 none none 1"]
+    );
     for request in [
         post("/tokenize", "content-type: application/json\r\n", "{\"model\":\"c\"}"),
         "GET /v1/models/c HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
@@ -244,9 +261,9 @@ async fn one_that_is_down_takes_no_other_with_it() {
     assert_eq!(
         ended(&running, 5).await,
         [
-            "b chat_completions failure unreachable 502 2",
-            "lora chat_completions success other 200 2",
-            "other chat_completions failure not_found 404 1",
+            "b chat_completions failure unreachable 502 second b-side 2",
+            "lora chat_completions success other 200 first none 2",
+            "other chat_completions failure not_found 404 none none 1",
         ]
     );
 }
@@ -268,9 +285,9 @@ async fn one_that_has_not_said_what_it_serves_yet() {
     assert_eq!(
         ended(&running, 3).await,
         [
-            "b chat_completions success other 200 1",
-            "me/a chat_completions success other 200 1",
-            "other chat_completions failure unreachable 503 1",
+            "b chat_completions success other 200 second none 1",
+            "me/a chat_completions success other 200 first none 1",
+            "other chat_completions failure unreachable 503 none none 1",
         ]
     );
 }
@@ -307,7 +324,7 @@ async fn of_one_upstream_nothing_is_made_up() {
     eventually("it is asked", || a.listed() > 0).await;
     assert_eq!(get(&running, "/v1/models").await.text(), A);
     assert_eq!(ask(&running, of_model("c")).await.text(), "first");
-    assert_eq!(running.ended(1).await, ["other chat_completions success other 200 1"]);
+    assert_eq!(running.ended(1).await, ["other chat_completions success other 200 first none 1"]);
 }
 
 // === what is asked of engines ===
@@ -362,6 +379,9 @@ fn what_cannot_be_routed() {
     let variant = error(vec![made("a", "x").variant("a b")]);
     assert_eq!(variant, ProxyError::UpstreamVariant("a b".into()));
     assert!(variant.to_string().contains("letters"), "{variant}");
+    let meter = Meter::builder().label("variant", "x").build().unwrap();
+    let taken = Proxy::routing([made("a", "x")]).meter(meter).build().unwrap_err();
+    assert!(matches!(taken, ProxyError::Labels(_)), "{taken:?}");
     for name in ["", "none", "a b", "ä", "a/b", &"x".repeat(65)] {
         let error = Upstream::new(name, "http://h").unwrap_err();
         assert_eq!(error, ProxyError::UpstreamName(name.to_owned()));
