@@ -15,7 +15,6 @@ use super::{
     pool::tls,
     route::Route,
     routes::Routes,
-    upstream::is_name,
 };
 use crate::{
     admission::AdmissionLayer,
@@ -286,13 +285,10 @@ impl ProxyBuilder {
     }
 }
 
-/// No name and no model is there twice, and all names can be some.
+/// No name and no model is there twice.
 fn distinct(upstreams: &[Upstream]) -> Result<(), ProxyError> {
     let (mut names, mut models) = (Vec::new(), Vec::new());
-    for Upstream { name, variant, models: own, address: _, engine: _ } in upstreams {
-        if let Some(variant) = variant.as_deref().filter(|variant| !is_name(variant)) {
-            return Err(ProxyError::UpstreamVariant(variant.to_owned()));
-        }
+    for Upstream { name, models: own, .. } in upstreams {
         if names.contains(&name) {
             return Err(ProxyError::SameName(name.clone().unwrap_or_default()));
         }

@@ -62,7 +62,7 @@
 //! let proxy = Proxy::routing([
 //!     Upstream::new("instruct", "http://127.0.0.1:8001")?.model("qwen3-instruct"),
 //!     // This one is asked for its models.
-//!     Upstream::new("thinking", "http://127.0.0.1:8002")?.variant("thinking"),
+//!     Upstream::new("thinking", "http://127.0.0.1:8002")?.variant("thinking")?,
 //! ])
 //! .build()?;
 //! # Ok(())

@@ -47,7 +47,7 @@ impl Upstream {
     /// One that needs no name.
     pub(super) fn only(url: &str) -> Result<Self, ProxyError> {
         let address = Address::new(url);
-        let address = address.map_err(|error| ProxyError::Upstream(url.to_owned(), error))?;
+        let address = address.map_err(|error| ProxyError::Upstream(without_user(url), error))?;
         Ok(Self { name: None, address, models: Vec::new(), engine: None, variant: None })
     }
 
@@ -63,15 +63,30 @@ impl Upstream {
 
     /// Which variant of a service it is, to compare it with others; the rules are those of a name.
     /// Default: none.
-    #[must_use]
-    pub fn variant(mut self, variant: impl Into<String>) -> Self {
-        self.variant = Some(variant.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// It cannot be one.
+    pub fn variant(self, variant: impl Into<String>) -> Result<Self, ProxyError> {
+        let variant = variant.into();
+        if !is_name(&variant) {
+            return Err(ProxyError::UpstreamVariant(variant));
+        }
+        Ok(Self { variant: Some(variant), ..self })
+    }
+}
+
+/// A URL as it can be told: errors are in logs, where no password belongs.
+fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => url.to_owned(),
     }
 }
 
 /// Whether it can be the name of an upstream or of a variant.
-pub(super) fn is_name(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     // NB: `none` is the label of requests that no upstream has got.
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_allowed) && name != "none"

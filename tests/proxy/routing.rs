@@ -99,7 +99,7 @@ const B: &str = r#"{"data":[{"id":"b","aliases":["b2"],"owned_by":"llamacpp"},{"
 /// Both, once they have said what they serve.
 async fn running() -> (Running, Engine, Engine) {
     let (a, b) = (Engine::start("first", Some(A)).await, Engine::start("second", Some(B)).await);
-    let proxy = Proxy::routing([a.upstream(), b.upstream().variant("b-side")]);
+    let proxy = Proxy::routing([a.upstream(), b.upstream().variant("b-side").unwrap()]);
     let running = Running::start(Meter::new(), proxy).await;
     lists(&running, &["me/a", "b"]).await;
     (running, a, b)
@@ -376,7 +376,7 @@ fn what_cannot_be_routed() {
     assert_eq!(error(Vec::new()), ProxyError::NoUpstream);
     assert_eq!(error(vec![made("a", "x"), made("a", "y")]), ProxyError::SameName("a".into()));
     assert_eq!(error(vec![made("a", "x"), made("b", "x")]), ProxyError::SameModel("x".into()));
-    let variant = error(vec![made("a", "x").variant("a b")]);
+    let variant = made("a", "x").variant("a b").unwrap_err();
     assert_eq!(variant, ProxyError::UpstreamVariant("a b".into()));
     assert!(variant.to_string().contains("letters"), "{variant}");
     let meter = Meter::builder().label("variant", "x").build().unwrap();
@@ -386,6 +386,10 @@ fn what_cannot_be_routed() {
         let error = Upstream::new(name, "http://h").unwrap_err();
         assert_eq!(error, ProxyError::UpstreamName(name.to_owned()));
     }
-    let error = Upstream::new("a", "ftp://h").unwrap_err().to_string();
-    assert!(error.contains("http://HOST"), "{error}");
+    for (url, told) in
+        [("ftp://h", "\"ftp://h\": the scheme ftp"), ("http://u:p@h/x", "\"http://…@h/x\": user")]
+    {
+        let error = Upstream::new("a", url).unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("http://HOST"), "{error}");
+    }
 }
