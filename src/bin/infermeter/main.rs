@@ -1,6 +1,8 @@
 //! Infermeter on the command line. `infermeter --help` says what it can do.
 
 mod arguments;
+mod check;
+mod config;
 mod console;
 mod demo;
 mod exporter;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     match arguments.command {
+        Command::Check(settings) => check::run(&settings.file),
         Command::Demo(settings) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(demo::run(settings))

@@ -8,7 +8,7 @@ mod page;
 mod proxy;
 mod values;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -49,8 +49,19 @@ pub(crate) enum Command {
     /// The families of the page under names that are the same for every engine, and those that have
     /// no such name unchanged: whoever scrapes this page needs the engine's no more.
     Exporter(Box<Exporter>),
+    /// Reads a file for `proxy --config`, and says what it means or what is wrong with it.
+    ///
+    /// Nobody is connected to.
+    Check(Check),
     /// Prints every metric that there is, as Markdown.
     Metrics,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use infermeter::{layer::Endpoint, proxy::InjectUsage};
 
 use super::{
@@ -11,11 +11,18 @@ use super::{
 };
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("behind").args(["upstream", "config"]).required(true))]
 pub(crate) struct Proxy {
     /// The service to stand in front of: http://HOST:PORT or https://HOST:PORT, with a path before
-    /// all others if need be.
+    /// all others if need be. Either this or `--config` is required.
     #[arg(long, env = "INFERMETER_UPSTREAM", value_name = "URL")]
-    pub(crate) upstream: String,
+    pub(crate) upstream: Option<String>,
+
+    /// A file with several services, in place of `--upstream`: `[[upstream]]` tables with name, url,
+    /// models and variant. `infermeter check FILE` tells what it means.
+    #[arg(long, env = "INFERMETER_CONFIG", value_name = "FILE")]
+    #[arg(conflicts_with_all = ["models", "engine_metrics", "engine"])]
+    pub(crate) config: Option<PathBuf>,
 
     /// Where clients connect; port 0 picks a free one.
     #[arg(long, env = "INFERMETER_LISTEN", value_name = "HOST:PORT", value_parser = address)]
@@ -161,13 +168,31 @@ mod tests {
     }
 
     #[test]
+    fn either_an_upstream_or_a_file() {
+        let read = |arguments: &[&str]| {
+            let all = ["infermeter", "proxy"].iter().chain(arguments);
+            Arguments::try_parse_from(all).map_err(|error| error.to_string())
+        };
+        assert!(read(&["--upstream", "http://h"]).is_ok() && read(&["--config", "a.toml"]).is_ok());
+        for (arguments, says) in [
+            (&[][..], "<--upstream <URL>|--config <FILE>>"),
+            (&["--config", "a.toml", "--upstream", "http://h"], "cannot be used with"),
+            (&["--config", "a.toml", "--model", "m"], "cannot be used with"),
+            (&["--config", "a.toml", "--engine", "vllm"], "cannot be used with"),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert!(error.contains(says), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
     fn the_page_of_the_engine_is_that_of_the_upstream() {
         let page = |arguments: &[&str]| {
             let all = [&["infermeter", "proxy", "--upstream"], arguments].concat();
             let Command::Proxy(read) = Arguments::try_parse_from(all).unwrap().command else {
                 unreachable!("it is what was said")
             };
-            let metrics = read.engine.metrics(Some(&read.upstream)).unwrap();
+            let metrics = read.engine.metrics(read.upstream.as_deref()).unwrap();
             metrics.map(|engine| engine.page_url())
         };
         for (arguments, url) in [

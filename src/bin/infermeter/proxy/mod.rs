@@ -1,5 +1,6 @@
 //! The reverse proxy as a program: threads, signals, the page, the log.
 
+mod behind;
 mod threads;
 
 use std::{error::Error, time::Duration};
@@ -7,7 +8,7 @@ use std::{error::Error, time::Duration};
 use infermeter::{AdmissionLayer, Meter, engines::EngineMetrics, proxy::Proxy};
 use tokio::{sync::watch, time::timeout};
 
-use self::threads::Threads;
+use self::{behind::Behind, threads::Threads};
 use crate::{
     arguments::{self, Gpu},
     console::{bind, reachable, say},
@@ -25,8 +26,12 @@ pub(crate) fn run(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
 
 async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     log::start(settings.page.log)?;
-    let proxy = proxy(&settings, settings.page.meter()?)?;
-    let engine = settings.engine.metrics(Some(&settings.upstream))?;
+    let behind = Behind::read(&settings)?;
+    let proxy = proxy(&settings, &behind, settings.page.meter()?)?;
+    let engine = match &behind {
+        Behind::One(url) => settings.engine.metrics(Some(url))?,
+        Behind::File(_) => None,
+    };
     let listener = bind("--listen", &settings.listen)?;
     let page = bind(settings.page.key(), &settings.page.address())?;
     let exporter = page::exporter(&settings.page, proxy.meter())?;
@@ -39,8 +44,7 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
     drop(listener);
     say(&format!(
-        "infermeter proxy: service http://{address} upstream {} metrics http://{page_address}/metrics",
-        settings.upstream
+        "infermeter proxy: service http://{address} {behind} metrics http://{page_address}/metrics"
     ))?;
     page::warn_if_nobody_can_scrape(&settings.page);
     if settings.engine.is_merged() {
@@ -85,10 +89,15 @@ fn watch_engine(settings: &arguments::Proxy, engine: EngineMetrics, meter: &Mete
     url
 }
 
-fn proxy(settings: &arguments::Proxy, meter: Meter) -> Result<Proxy, Box<dyn Error>> {
+fn proxy(
+    settings: &arguments::Proxy,
+    behind: &Behind,
+    meter: Meter,
+) -> Result<Proxy, Box<dyn Error>> {
     // The limit is published for the model that requests are for.
     let meter = settings.models.first().map_or_else(|| meter.clone(), |first| meter.model(first));
-    let mut proxy = Proxy::builder(&settings.upstream)
+    let mut proxy = behind
+        .proxy()?
         .meter(meter.clone())
         .inject_usage(settings.inject_usage.into())
         .exact_aborts(settings.exact_aborts)

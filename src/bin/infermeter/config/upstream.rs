@@ -1,0 +1,154 @@
+//! One `[[upstream]]`.
+
+use std::ops::Range;
+
+use infermeter::proxy::{self, ProxyError};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::flaws::Found;
+
+/// A service behind the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// Empty where it is asked for them.
+    pub(crate) models: Vec<String>,
+    pub(crate) variant: Option<String>,
+}
+
+/// The same, and where it stands; what is missing is wrong, and was told.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) name: Option<Spanned<String>>,
+    url: Option<Spanned<String>>,
+    pub(super) models: Vec<Spanned<String>>,
+    variant: Option<Spanned<String>>,
+}
+
+const KEYS: &str = "name, url, models, variant";
+
+/// How long the name of a model may be, in bytes: as a label can have.
+const LONGEST_MODEL: usize = 256;
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// What the proxy takes.
+    pub(crate) fn build(&self) -> Result<proxy::Upstream, ProxyError> {
+        let Self { name, url, models, variant } = self;
+        let upstream = proxy::Upstream::new(name, url)?;
+        let upstream = models.iter().fold(upstream, proxy::Upstream::model);
+        match variant {
+            Some(variant) => upstream.variant(variant),
+            None => Ok(upstream),
+        }
+    }
+}
+
+impl From<Read> for Upstream {
+    /// NB: of one with which nothing is wrong.
+    fn from(Read { name, url, models, variant }: Read) -> Self {
+        let text = |text: Option<Spanned<String>>| text.map(Spanned::into_inner);
+        Self {
+            name: text(name).unwrap_or_default(),
+            url: text(url).unwrap_or_default(),
+            models: models.into_iter().map(Spanned::into_inner).collect(),
+            variant: text(variant),
+        }
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    pub(super) fn new(table: &DeTable<'_>, place: Range<usize>, found: &mut Found<'_>) -> Self {
+        let mut read = Self::default();
+        for (key, value) in table {
+            match &**key.get_ref() {
+                "name" => read.name = string("name", value, found),
+                "url" => read.url = string("url", value, found),
+                "models" => read.models = models(value, found),
+                "variant" => read.variant = string("variant", value, found),
+                other => {
+                    let what = format!("upstream.{other}: it is not known; allowed are {KEYS}");
+                    found.push(key.span(), what);
+                }
+            }
+        }
+        for key in ["name", "url"].into_iter().filter(|key| !table.contains_key(*key)) {
+            found.push(place.clone(), format!("upstream.{key}: it is missing; it has to be there"));
+        }
+        read.check(found);
+        read
+    }
+
+    /// Each by itself, so that all that is wrong is told.
+    fn check(&self, found: &mut Found<'_>) {
+        let any = || proxy::Upstream::new("any", "http://any");
+        let named = |name: &str| proxy::Upstream::new(name, "http://any");
+        let at = |url: &str| proxy::Upstream::new("any", url);
+        let variant = |variant: &str| any()?.variant(variant);
+        let mut check =
+            |key: &str,
+             value: &Option<Spanned<String>>,
+             with: &dyn Fn(&str) -> Result<proxy::Upstream, ProxyError>| {
+                let Some(value) = value else { return };
+                if let Err(error) = with(value.get_ref()) {
+                    found.push(value.span(), format!("upstream.{key}: {error}"));
+                }
+            };
+        check("name", &self.name, &named);
+        check("url", &self.url, &at);
+        check("variant", &self.variant, &variant);
+    }
+}
+
+fn string(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    found: &mut Found<'_>,
+) -> Option<Spanned<String>> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(Spanned::new(value.span(), text.clone().into_owned())),
+        other => {
+            let what = format!(
+                "upstream.{key}: it is of the type {}; allowed is a string",
+                other.type_str()
+            );
+            found.push(value.span(), what);
+            None
+        }
+    }
+}
+
+/// The names of a list.
+fn models(value: &Spanned<DeValue<'_>>, found: &mut Found<'_>) -> Vec<Spanned<String>> {
+    const ALLOWED: &str = "allowed is a list of names, such as [\"tiny-words\"]; without the key the \
+                           upstream is asked";
+    let wrong = |what: String| format!("upstream.models: {what}; {ALLOWED}");
+    let DeValue::Array(all) = value.get_ref() else {
+        found
+            .push(value.span(), wrong(format!("it is of the type {}", value.get_ref().type_str())));
+        return Vec::new();
+    };
+    if all.is_empty() {
+        found.push(value.span(), wrong("it is empty".to_owned()));
+    }
+    let mut models = Vec::new();
+    for one in all {
+        let what = match one.get_ref() {
+            DeValue::String(name) if (1..=LONGEST_MODEL).contains(&name.len()) => {
+                models.push(Spanned::new(one.span(), name.clone().into_owned()));
+                continue;
+            }
+            DeValue::String(_) => format!("a name has 1 to {LONGEST_MODEL} bytes"),
+            other => format!("a name is of the type {}", other.type_str()),
+        };
+        found.push(one.span(), wrong(what));
+    }
+    models
+}
