@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_file_puts_several_upstreams_behind_one_port() {
-    let [a, b] = ["first", "second"].map(engine);
+    let [a, b] = ["first", "second"].map(|name| engine(name, ""));
     let file = File::new(
         "right",
         &format!(
@@ -48,6 +48,22 @@ fn a_file_puts_several_upstreams_behind_one_port() {
             assert!(page.contains(&series), "{series}: {page}");
         }
     }
+}
+
+#[test]
+fn the_log_tells_once_of_a_model_that_two_upstreams_list() {
+    let [a, b] = ["first", "second"].map(|name| engine(name, "{\"data\":[{\"id\":\"m\"}]}"));
+    let text = format!(
+        "upstream = [{{ name = \"a\", url = \"{a}\" }}, {{ name = \"b\", url = \"{b}\" }}]"
+    );
+    let file = File::new("both", &text);
+    let mut program = Program::start(&["--config", file.path()], &[]);
+    let mut log = BufReader::new(program.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warning = log.find(|line| line.contains("another upstream")).unwrap();
+    assert!(warning.contains("WARN"), "{warning}");
+    assert!(warning.contains("upstream=\"b\"") && warning.contains("[\"m\"]"), "{warning}");
+    drop(program);
+    assert_eq!(log.find(|line| line.contains("another upstream")), None);
 }
 
 #[test]
@@ -106,7 +122,7 @@ impl Program {
             .args(arguments)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -156,8 +172,8 @@ impl Drop for File {
     }
 }
 
-/// An upstream that answers everything with its name, and lists no models; its URL.
-fn engine(name: &'static str) -> String {
+/// An upstream that answers everything with its name, and says this of its models; its URL.
+fn engine(name: &'static str, models: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -171,9 +187,10 @@ fn engine(name: &'static str) -> String {
                 }
             }
             let _ = socket.read_exact(&mut vec![0; length]);
-            let length = name.len();
+            let body = if head.starts_with("GET /v1/models ") { models } else { name };
+            let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}");
-            let _ = socket.get_mut().write_all(format!("{head}\r\n\r\n{name}").as_bytes());
+            let _ = socket.get_mut().write_all(format!("{head}\r\n\r\n{body}").as_bytes());
         }
     });
     url

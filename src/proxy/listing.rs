@@ -41,7 +41,6 @@ pub(super) async fn keep(shared: Arc<Shared>, at: usize, pool: Pool) {
     let Some(uri) = route.address.uri(&Uri::from_static("/v1/models")) else { return };
     // NB: one of all clones of a proxy asks. When it ends, and its runtime with it, the next one does.
     let _turn = route.listing.lock().await;
-    let mut hidden = Vec::new();
     loop {
         let said = timeout(LIMIT, ask(&pool, &uri)).await.ok().flatten();
         let pause = if said.is_some() { EVERY } else { AGAIN };
@@ -50,13 +49,8 @@ pub(super) async fn keep(shared: Arc<Shared>, at: usize, pool: Pool) {
             tracing::info!(name, ?engine, ?models, "upstream");
             // Their series exist from here on.
             models.iter().for_each(|model| drop(route.meter.model(model)));
+            shared.routes.warn_of_hidden();
         }
-        let now = shared.routes.hidden(at);
-        if now != hidden && !now.is_empty() {
-            let name = route.name();
-            tracing::warn!(name, models = ?now, "other upstreams have these models too, and get them");
-        }
-        hidden = now;
         sleep(pause).await;
     }
 }

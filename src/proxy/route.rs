@@ -1,6 +1,9 @@
 //! One upstream, as requests find it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{self, Arc},
+};
 
 use tokio::sync::Mutex;
 
@@ -19,6 +22,8 @@ pub(super) struct Route {
     pub(super) known: Known,
     /// Held by who asks the upstream what it serves.
     pub(super) listing: Mutex<()>,
+    /// Its models of which was told that they go to another one.
+    pub(super) hidden: sync::Mutex<Vec<Arc<str>>>,
 }
 
 /// What an upstream is called, where it is not the only one.
@@ -44,6 +49,7 @@ impl Route {
             meter,
             known: Known::of(models, engine.map(Engine::from)),
             listing: Mutex::default(),
+            hidden: sync::Mutex::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which upstream a request is for.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{refusal::Refusal, route::Route};
 
@@ -16,7 +16,7 @@ impl Routes {
         (!routes.is_empty()).then(|| Self(routes.into()))
     }
 
-    pub(super) const fn are_several(&self) -> bool {
+    pub(super) fn are_several(&self) -> bool {
         self.0.len() > 1
     }
 
@@ -53,11 +53,22 @@ impl Routes {
         Err(Refusal::no_model(model, &known))
     }
 
-    /// The models of an upstream that go to another one.
-    pub(super) fn hidden(&self, at: usize) -> Vec<Arc<str>> {
-        let mut models = self.get(at).known.get().models.clone();
-        models.retain(|model| self.find(model) != Some(at));
-        models
+    /// Warns, once, of models that an upstream has and that go to another one.
+    pub(super) fn warn_of_hidden(&self) {
+        for route in self.iter() {
+            let mut told = route.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut models = route.known.get().models.clone();
+            models.retain(|model| self.find(model) != Some(route.at));
+            if *told != models && !models.is_empty() {
+                let upstream = route.name();
+                tracing::warn!(
+                    upstream,
+                    ?models,
+                    "another upstream has these models too, and gets them"
+                );
+            }
+            *told = models;
+        }
     }
 
     /// The one that was set up for it, else the first one that lists it.
