@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Longer than anything here takes, on any machine.
@@ -50,6 +50,41 @@ fn a_file_puts_several_upstreams_behind_one_port() {
     }
 }
 
+/// What each tells stands beside what is measured of its requests.
+#[test]
+fn the_page_of_each_engine_is_read() {
+    let running = |name: &str| format!("{name}{{engine=\"0\",model_name=\"m\"}} 3\n");
+    let (a, b) = (running("vllm:num_requests_running"), running("sglang:num_running_reqs"));
+    let [a, b] = [a, b].map(|page| engine(page.leak(), ""));
+    let text = format!(
+        "[[upstream]]\nname = \"a\"\nurl = \"{a}\"\nmodels = [\"m\"]\n\
+         [[upstream]]\nname = \"b\"\nurl = \"http://127.0.0.1:1\"\nmodels = [\"n\"]\n\
+         engine = \"sglang\"\nengine_metrics = \"{b}/page\"\nvariant = \"thinking\"\n\
+         [[upstream]]\nname = \"c\"\nurl = \"http://127.0.0.1:1\"\nengine = \"none\"\n"
+    );
+    let file = File::new("pages", &text);
+    let program = Program::start(&["--config", file.path()], &[]);
+    let metrics = program.after("metrics ");
+    let expected = [
+        "vllm:num_requests_running{model_name=\"m\",engine=\"0\",upstream=\"a\",variant=\"none\"} 3.0\n",
+        "vllm:num_requests_running{model_name=\"m\",engine=\"0\",upstream=\"b\",variant=\"thinking\"} 3.0\n",
+        "sglang:num_running_reqs{engine=\"0\",model_name=\"m\",upstream=\"b\",variant=\"thinking\"} 3\n",
+        "infermeter_source_up{source=\"engine:a\"} 1.0\n",
+        "infermeter_source_up{source=\"engine:b\"} 1.0\n",
+    ];
+    let end = Instant::now() + LONG;
+    loop {
+        let page = ask(&metrics, "GET /metrics HTTP/1.1\r\nHEADERS");
+        let missing = expected.iter().find(|line| !page.contains(**line));
+        let Some(missing) = missing else {
+            assert!(!page.contains("engine:c"), "{page}");
+            break;
+        };
+        assert!(Instant::now() < end, "{missing} is missing: {page}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn the_log_tells_once_of_a_model_that_two_upstreams_list() {
     let [a, b] = ["first", "second"].map(|name| engine(name, "{\"data\":[{\"id\":\"m\"}]}"));
@@ -72,15 +107,16 @@ fn check_says_what_a_file_means() {
     let checked = run(&["check", example]);
     assert!(checked.status.success(), "{checked:?}");
     let expected = "\
-upstream  url                    models          variant
-instruct  http://127.0.0.1:8002  qwen3-instruct  instruct
-thinking  http://127.0.0.1:8003  qwen3-thinking  thinking
+upstream  url                    models          page of the engine             variant
+instruct  http://127.0.0.1:8002  qwen3-instruct  http://127.0.0.1:8002/metrics  instruct
+thinking  http://127.0.0.1:8003  qwen3-thinking  http://127.0.0.1:8003/metrics  thinking
 ";
     assert_eq!(String::from_utf8(checked.stdout).unwrap(), expected);
     let file = File::new("asked", "[[upstream]]\nname = \"a\"\nurl = \"http://h\"\n");
     let checked = run(&["check", file.path()]);
     let table = String::from_utf8(checked.stdout).unwrap();
-    assert!(table.ends_with("a         http://h  asked at /v1/models\n"), "{table}");
+    let row = "a         http://h  asked at /v1/models  http://h/metrics\n";
+    assert!(table.ends_with(row), "{table}");
 }
 
 #[test]

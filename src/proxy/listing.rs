@@ -46,7 +46,7 @@ pub(super) async fn keep(shared: Arc<Shared>, at: usize, pool: Pool) {
         let pause = if said.is_some() { EVERY } else { AGAIN };
         if let Some(listing) = said.and_then(|said| route.known.update(said)) {
             let (name, Listing { models, engine, .. }) = (route.name.0.as_deref(), &*listing);
-            tracing::info!(name, ?engine, ?models, "upstream");
+            tracing::info!(upstream = name, ?engine, ?models, "upstream");
             // Their series exist from here on.
             models.iter().for_each(|model| drop(route.meter.model(model)));
             shared.routes.warn_of_hidden();

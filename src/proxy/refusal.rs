@@ -193,3 +193,17 @@ fn cut(text: &str) -> Cow<'_, str> {
         None => text.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_models_some_are_named() {
+        let known: Vec<Arc<str>> = (0..25).map(|n| format!("m{n}").into()).collect();
+        let message = |known: &[Arc<str>]| Refusal::no_model(&"é".repeat(101), known).message;
+        assert!(message(&known).ends_with(", m18, m19 and 5 more."), "{}", message(&known));
+        assert!(message(&known[..20]).ends_with(", m18, m19."));
+        assert!(message(&known).starts_with(&format!("The model \"{}…\" does", "é".repeat(100))));
+    }
+}

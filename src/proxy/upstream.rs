@@ -61,6 +61,13 @@ impl Upstream {
         self
     }
 
+    /// Says which engine it is, as [`ProxyBuilder::engine`](super::ProxyBuilder::engine) does.
+    #[must_use]
+    pub fn engine(mut self, kind: EngineKind) -> Self {
+        self.engine = Some(kind);
+        self
+    }
+
     /// Which variant of a service it is, to compare it with others; the rules are those of a name.
     /// Default: none.
     ///

@@ -1,6 +1,9 @@
 //! A limit on how many run at once, in front of the upstream.
 
-use infermeter::{AdmissionLayer, Meter};
+use infermeter::{
+    AdmissionLayer, Meter,
+    proxy::{self, Proxy},
+};
 
 use crate::{
     running::{Running, chat},
@@ -49,4 +52,36 @@ async fn who_is_refused_is_told_and_who_needs_no_place_passes_by() {
     );
     assert_eq!(upstream.requests().iter().filter(|r| r.start.starts_with("POST")).count(), 1);
     running.end().await;
+}
+
+#[tokio::test]
+async fn its_limits_are_of_all_upstreams_together() {
+    let silent = |mut conn: Conn| async move {
+        conn.request().await?;
+        conn.gone().await
+    };
+    let (a, b) = (Upstream::start(silent).await, Upstream::start(silent).await);
+    let behind = [("a", &a), ("b", &b)].map(|(name, upstream)| {
+        let url = format!("http://{}", upstream.address);
+        proxy::Upstream::new(name, url).unwrap().model(name)
+    });
+    let meter = Meter::new();
+    let admission = AdmissionLayer::new(&meter, 1).max_waiting(0);
+    let running = Running::start(meter, Proxy::routing(behind).admission(admission)).await;
+    let runs = running.send(chat("{\"model\":\"a\"}")).await;
+    eventually("it runs", || !a.requests().is_empty()).await;
+    let refused = running.send(chat("{\"model\":\"b\"}")).await.answer().await.unwrap();
+    assert_eq!((refused.status(), &*refused.code()), (429, "queue_full"));
+    drop(runs);
+    let mut ended = running.ended(2).await;
+    ended.sort();
+    // Which upstream it was for, nobody has read.
+    assert_eq!(
+        ended,
+        [
+            "a chat_completions aborted queue none a none 1",
+            "default chat_completions failure rejected 429 none none 1",
+        ]
+    );
+    assert!(b.requests().is_empty());
 }

@@ -24,9 +24,10 @@ pub(crate) struct Engine {
     pub(crate) engine_page: EnginePage,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// To be found out.
+    #[default]
     Auto,
     Known(EngineKind),
     None,
@@ -48,27 +49,11 @@ const NONE: &str = "none";
 impl Engine {
     /// The engine at its URL, else at that of the upstream; `None` where no page is read.
     pub(crate) fn metrics(&self, upstream: Option<&str>) -> Result<Option<EngineMetrics>, String> {
-        let at_upstream = || {
-            let upstream = upstream.unwrap_or_default().trim_end_matches('/');
-            EngineMetrics::at(&format!("{upstream}/metrics")).map_err(|error| error.to_string())
-        };
-        let engine = match (&self.engine, &self.engine_metrics) {
-            (Kind::None, _) => return Ok(None),
-            (_, Some(engine)) => engine.clone(),
-            (_, None) => at_upstream()?,
-        };
-        let engine = engine.merge(self.is_merged());
-        Ok(Some(match self.kind() {
-            Some(kind) => engine.kind(kind),
-            None => engine,
-        }))
+        self.engine.metrics(self.engine_metrics.clone(), upstream)
     }
 
     pub(crate) fn kind(&self) -> Option<EngineKind> {
-        match self.engine {
-            Kind::Known(kind) => Some(kind),
-            Kind::Auto | Kind::None => None,
-        }
+        self.engine.kind()
     }
 
     pub(crate) fn is_merged(&self) -> bool {
@@ -76,11 +61,55 @@ impl Engine {
     }
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// Every word for one.
+    pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+        let known = EngineKind::ALL.iter().map(|kind| kind.as_str());
+        [AUTO].into_iter().chain(known).chain([NONE])
+    }
+
+    /// `None` of a word that is none.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        match word {
+            AUTO => Some(Self::Auto),
+            NONE => Some(Self::None),
+            word => word.parse().ok().map(Self::Known),
+        }
+    }
+
+    /// The engine at this URL, else at that of the upstream; `None` where no page is read.
+    pub(crate) fn metrics(
+        self,
+        at: Option<EngineMetrics>,
+        upstream: Option<&str>,
+    ) -> Result<Option<EngineMetrics>, String> {
+        if self == Self::None {
+            return Ok(None);
+        }
+        // Where nobody has said that there is a page, there need be none.
+        let is_guess = self == Self::Auto && at.is_none();
+        let at_upstream = || {
+            let upstream = upstream.unwrap_or_default().trim_end_matches('/');
+            EngineMetrics::at(&format!("{upstream}/metrics")).map_err(|error| error.to_string())
+        };
+        let engine = at.map_or_else(at_upstream, Ok)?.optional(is_guess);
+        Ok(Some(match self.kind() {
+            Some(kind) => engine.kind(kind),
+            None => engine,
+        }))
+    }
+
+    pub(crate) fn kind(self) -> Option<EngineKind> {
+        match self {
+            Self::Known(kind) => Some(kind),
+            Self::Auto | Self::None => None,
+        }
+    }
+}
+
 fn kind() -> impl TypedValueParser<Value = Kind> {
-    let known = EngineKind::ALL.iter().map(|kind| kind.as_str());
-    let words = [AUTO].into_iter().chain(known).chain([NONE]);
-    PossibleValuesParser::new(words).map(|word| match &*word {
-        NONE => Kind::None,
-        word => word.parse().map_or(Kind::Auto, Kind::Known),
-    })
+    // NB: no other word comes through.
+    PossibleValuesParser::new(Kind::words()).map(|word| Kind::of(&word).unwrap_or_default())
 }

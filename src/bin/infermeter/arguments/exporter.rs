@@ -23,11 +23,12 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// The engine; `None` where there is none on purpose.
     pub(crate) fn engine(&self) -> Result<Option<EngineMetrics>, String> {
-        self.engine.metrics(None).map_err(|_| {
+        let engine = self.engine.metrics(None).map_err(|_| {
             "--engine-metrics <URL> is required: it says where the engine is; without one say \
              --engine none"
                 .to_owned()
-        })
+        })?;
+        Ok(engine.map(|engine| engine.merge(self.engine.is_merged())))
     }
 }
 

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::values::{address, label, seconds};
 pub(crate) use self::{
-    engine::Engine,
+    engine::{Engine, Kind},
     exporter::Exporter,
     page::{Log, Page},
     proxy::{Gpu, Proxy},

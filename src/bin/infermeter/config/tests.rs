@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Upstream, file::read};
+use crate::arguments::Kind;
 
 fn flaws(text: &str) -> Vec<String> {
     let error = read(Path::new("a.toml"), text).unwrap_err().to_string();
@@ -28,6 +29,8 @@ fn a_file_that_is_right() {
         url: url.to_owned(),
         models: models.iter().map(|model| (*model).to_owned()).collect(),
         variant: variant.map(str::to_owned),
+        engine: Kind::Auto,
+        engine_metrics: None,
     };
     let config = read(Path::new("a.toml"), text).unwrap();
     assert_eq!(
@@ -41,6 +44,21 @@ fn a_file_that_is_right() {
     // The same, in a line.
     let line = "upstream = [{ name = \"a\", url = \"http://h\" }]";
     assert_eq!(read(Path::new("a.toml"), line).unwrap().upstreams.len(), 1);
+}
+
+#[test]
+fn the_page_of_each_engine() {
+    const A: &str = "[[upstream]]\nname = \"a\"\nurl = \"http://h:1/below\"\n";
+    for (more, page) in [
+        ("", Some("http://h:1/below/metrics")),
+        ("engine = \"vllm\"", Some("http://h:1/below/metrics")),
+        ("engine = \"none\"", None),
+        ("engine_metrics = \"http://h:2\"", Some("http://h:2/metrics")),
+    ] {
+        let config = read(Path::new("a.toml"), &format!("{A}{more}")).unwrap();
+        let metrics = config.upstreams[0].metrics().unwrap();
+        assert_eq!(metrics.map(|engine| engine.page_url()).as_deref(), page, "{more}");
+    }
 }
 
 #[test]
@@ -59,7 +77,7 @@ fn each_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
             format!("{A}Name = \"b\"\n"),
             4,
             "upstream.Name:",
-            "allowed are name, url, models, variant",
+            "allowed are name, url, models, variant, engine, engine_metrics",
         ),
         ("\n[[upstream]]\nurl = \"http://h\"".to_owned(), 2, "upstream.name:", "missing"),
         ("\n[[upstream]]\nname = \"a\"".to_owned(), 2, "upstream.url:", "missing"),
@@ -88,6 +106,9 @@ fn each_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
             "passwords",
         ),
         (format!("{A}variant = \"a b\""), 4, "upstream.variant:", "64 letters"),
+        (format!("{A}engine = \"ollama\""), 4, "upstream.engine:", "allowed are auto, dynamo"),
+        (format!("{A}engine = true"), 4, "upstream.engine:", "boolean; allowed is a string"),
+        (format!("{A}engine_metrics = \"h\""), 4, "upstream.engine_metrics:", "http://HOST"),
         (format!("{A}variant = true"), 4, "upstream.variant:", "boolean; allowed is a string"),
         (format!("{A}models = \"m\""), 4, "upstream.models:", "string; allowed is a list of names"),
         (format!("{A}models = []"), 4, "upstream.models:", "empty; allowed is a list"),

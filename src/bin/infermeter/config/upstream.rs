@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use infermeter::proxy::{self, ProxyError};
+use infermeter::{
+    engines::EngineMetrics,
+    proxy::{self, ProxyError},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::flaws::Found;
+use crate::arguments::Kind;
 
 /// A service behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,9 @@ pub(crate) struct Upstream {
     /// Empty where it is asked for them.
     pub(crate) models: Vec<String>,
     pub(crate) variant: Option<String>,
+    pub(crate) engine: Kind,
+    /// The page of the engine, where it is said.
+    pub(crate) engine_metrics: Option<String>,
 }
 
 /// The same, and where it stands; what is missing is wrong, and was told.
@@ -27,9 +34,11 @@ pub(super) struct Read {
     url: Option<Spanned<String>>,
     pub(super) models: Vec<Spanned<String>>,
     variant: Option<Spanned<String>>,
+    engine: Option<Spanned<String>>,
+    engine_metrics: Option<Spanned<String>>,
 }
 
-const KEYS: &str = "name, url, models, variant";
+const KEYS: &str = "name, url, models, variant, engine, engine_metrics";
 
 /// How long the name of a model may be, in bytes: as a label can have.
 const LONGEST_MODEL: usize = 256;
@@ -39,25 +48,41 @@ const LONGEST_MODEL: usize = 256;
 impl Upstream {
     /// What the proxy takes.
     pub(crate) fn build(&self) -> Result<proxy::Upstream, ProxyError> {
-        let Self { name, url, models, variant } = self;
-        let upstream = proxy::Upstream::new(name, url)?;
-        let upstream = models.iter().fold(upstream, proxy::Upstream::model);
+        let Self { name, url, models, variant, engine, .. } = self;
+        let mut upstream = proxy::Upstream::new(name, url)?;
+        upstream = models.iter().fold(upstream, proxy::Upstream::model);
+        if let Some(kind) = engine.kind() {
+            upstream = upstream.engine(kind);
+        }
         match variant {
             Some(variant) => upstream.variant(variant),
             None => Ok(upstream),
         }
     }
+
+    /// The engine whose page is read; `None` if none is.
+    pub(crate) fn metrics(&self) -> Result<Option<EngineMetrics>, String> {
+        let at = self.engine_metrics.as_deref().map(EngineMetrics::at).transpose();
+        let at = at.map_err(|error| error.to_string())?;
+        let engine = self.engine.metrics(at, Some(&self.url))?;
+        Ok(engine.map(|engine| match self.models.first() {
+            Some(model) => engine.model(model),
+            None => engine,
+        }))
+    }
 }
 
 impl From<Read> for Upstream {
     /// NB: of one with which nothing is wrong.
-    fn from(Read { name, url, models, variant }: Read) -> Self {
+    fn from(Read { name, url, models, variant, engine, engine_metrics }: Read) -> Self {
         let text = |text: Option<Spanned<String>>| text.map(Spanned::into_inner);
         Self {
             name: text(name).unwrap_or_default(),
             url: text(url).unwrap_or_default(),
             models: models.into_iter().map(Spanned::into_inner).collect(),
             variant: text(variant),
+            engine: text(engine).and_then(|word| Kind::of(&word)).unwrap_or_default(),
+            engine_metrics: text(engine_metrics),
         }
     }
 }
@@ -73,6 +98,8 @@ impl Read {
                 "url" => read.url = string("url", value, found),
                 "models" => read.models = models(value, found),
                 "variant" => read.variant = string("variant", value, found),
+                "engine" => read.engine = string("engine", value, found),
+                "engine_metrics" => read.engine_metrics = string("engine_metrics", value, found),
                 other => {
                     let what = format!("upstream.{other}: it is not known; allowed are {KEYS}");
                     found.push(key.span(), what);
@@ -92,18 +119,28 @@ impl Read {
         let named = |name: &str| proxy::Upstream::new(name, "http://any");
         let at = |url: &str| proxy::Upstream::new("any", url);
         let variant = |variant: &str| any()?.variant(variant);
-        let mut check =
-            |key: &str,
-             value: &Option<Spanned<String>>,
-             with: &dyn Fn(&str) -> Result<proxy::Upstream, ProxyError>| {
-                let Some(value) = value else { return };
-                if let Err(error) = with(value.get_ref()) {
-                    found.push(value.span(), format!("upstream.{key}: {error}"));
-                }
-            };
-        check("name", &self.name, &named);
-        check("url", &self.url, &at);
-        check("variant", &self.variant, &variant);
+        let engine = |word: &str| {
+            let words: Vec<_> = Kind::words().collect();
+            let wrong = || format!("{word:?} is not known; allowed are {}", words.join(", "));
+            Kind::of(word).map(drop).ok_or_else(wrong)
+        };
+        let page = |url: &str| EngineMetrics::at(url).map(drop).map_err(|error| error.to_string());
+        let mut check = |key: &str,
+                         value: &Option<Spanned<String>>,
+                         with: &dyn Fn(&str) -> Result<(), String>| {
+            let Some(value) = value else { return };
+            if let Err(error) = with(value.get_ref()) {
+                found.push(value.span(), format!("upstream.{key}: {error}"));
+            }
+        };
+        let of_proxy = |made: Result<proxy::Upstream, ProxyError>| {
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        check("name", &self.name, &|name| of_proxy(named(name)));
+        check("url", &self.url, &|url| of_proxy(at(url)));
+        check("variant", &self.variant, &|name| of_proxy(variant(name)));
+        check("engine", &self.engine, &engine);
+        check("engine_metrics", &self.engine_metrics, &page);
     }
 }
 

@@ -1,14 +1,15 @@
 //! The reverse proxy as a program: threads, signals, the page, the log.
 
 mod behind;
+mod engines;
 mod threads;
 
 use std::{error::Error, time::Duration};
 
-use infermeter::{AdmissionLayer, Meter, engines::EngineMetrics, proxy::Proxy};
+use infermeter::{AdmissionLayer, Meter, proxy::Proxy};
 use tokio::{sync::watch, time::timeout};
 
-use self::{behind::Behind, threads::Threads};
+use self::{behind::Behind, engines::Engines, threads::Threads};
 use crate::{
     arguments::{self, Gpu},
     console::{bind, reachable, say},
@@ -28,17 +29,14 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     log::start(settings.page.log)?;
     let behind = Behind::read(&settings)?;
     let proxy = proxy(&settings, &behind, settings.page.meter()?)?;
-    let engine = match &behind {
-        Behind::One(url) => settings.engine.metrics(Some(url))?,
-        Behind::File(_) => None,
-    };
+    let engines = Engines::of(&settings, &behind, proxy.meter())?;
     let listener = bind("--listen", &settings.listen)?;
     let page = bind(settings.page.key(), &settings.page.address())?;
     let exporter = page::exporter(&settings.page, proxy.meter())?;
     let mut signals = Signals::new()?;
 
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
-    let engine = engine.map(|engine| watch_engine(&settings, engine, proxy.meter()));
+    let pages = engines.watch();
     let exporter = exporter.serve_on(page)?;
     let (stop, stopped) = watch::channel(false);
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
@@ -48,9 +46,7 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     ))?;
     page::warn_if_nobody_can_scrape(&settings.page);
     if settings.engine.is_merged() {
-        if let Some(engine) = &engine {
-            page::say_that_it_is_merged(engine);
-        }
+        pages.iter().for_each(|url| page::say_that_it_is_merged(url));
     }
     if settings.gpu == Gpu::Auto {
         tracing::info!("--gpu auto: GPUs are not watched yet");
@@ -74,19 +70,6 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     }
     exporter.shutdown().await?;
     Ok(())
-}
-
-/// Reads the page of the engine from now on, whether it is there yet or not; its URL.
-fn watch_engine(settings: &arguments::Proxy, engine: EngineMetrics, meter: &Meter) -> String {
-    // Nobody has said that there is a page.
-    let is_guess = settings.engine.engine_metrics.is_none() && settings.engine.kind().is_none();
-    let mut engine = engine.compare(true).optional(is_guess);
-    if let Some(model) = settings.models.first() {
-        engine = engine.model(model);
-    }
-    let (url, meter) = (engine.page_url(), meter.clone());
-    tokio::spawn(async move { engine.watch(&meter).await.run().await });
-    url
 }
 
 fn proxy(
