@@ -183,6 +183,14 @@ pub mod label {
     pub const WAITING_LORA_ADAPTERS: &str = "waiting_lora_adapters";
 }
 
+/// Names of sources that whoever watches an engine brings with it.
+pub mod source {
+    /// The processes that serve the model: `process_*`.
+    pub const PROCESS: &str = "process";
+    /// The process that watches them: `infermeter_process_*`.
+    pub const INFERMETER_PROCESS: &str = "infermeter_process";
+}
+
 /// Every family in page order: the prefixed ones first, then those named `infermeter_*` and
 /// `process_*`.
 pub static CATALOGUE: &[&Family] = &[
@@ -238,6 +246,14 @@ pub static CATALOGUE: &[&Family] = &[
     &UNREAD_BODIES_TOTAL,
     &OBSERVATIONS_DROPPED_TOTAL,
     &TOKEN_DRIFT_TOTAL,
+    &INFERMETER_PROCESS_CPU_SECONDS_TOTAL,
+    &INFERMETER_PROCESS_RESIDENT_MEMORY_BYTES,
+    &INFERMETER_PROCESS_VIRTUAL_MEMORY_BYTES,
+    &INFERMETER_PROCESS_MEMORY_LIMIT_BYTES,
+    &INFERMETER_PROCESS_OPEN_FDS,
+    &INFERMETER_PROCESS_MAX_FDS,
+    &INFERMETER_PROCESS_THREADS,
+    &INFERMETER_PROCESS_START_TIME_SECONDS,
     &PROCESS_CPU_SECONDS_TOTAL,
     &PROCESS_RESIDENT_MEMORY_BYTES,
     &PROCESS_VIRTUAL_MEMORY_BYTES,
@@ -263,7 +279,10 @@ const ENGINE_TOLD: &str = "once the engine has told";
 
 const LINUX: &str = "on Linux";
 
-const PROCESS_TOLD: &str = "on Linux; of an engine elsewhere, where its page tells";
+const PROCESS_TOLD: &str =
+    "on Linux; of an engine beside it, with `--engine-pid`, or where its page tells";
+
+const OBSERVER: &str = "on Linux, in the proxy and the exporter";
 
 const START_KNOWN: &str = "always in a server; of an engine elsewhere, where it has such a \
     histogram or tells the start of a request with its answer";
@@ -781,6 +800,62 @@ pub static PROCESS_START_TIME_SECONDS: Family = gauge(
 .unprefixed()
 .when(PROCESS_TOLD);
 
+// === The process that watches another one ===
+
+/// Processor time.
+pub static INFERMETER_PROCESS_CPU_SECONDS_TOTAL: Family = observer(
+    "infermeter_process_cpu_seconds_total",
+    &PROCESS_CPU_SECONDS_TOTAL,
+    "Processor time of infermeter, user and system.",
+);
+
+/// Memory that is in RAM.
+pub static INFERMETER_PROCESS_RESIDENT_MEMORY_BYTES: Family = observer(
+    "infermeter_process_resident_memory_bytes",
+    &PROCESS_RESIDENT_MEMORY_BYTES,
+    "Memory of infermeter that is in RAM.",
+);
+
+/// Address space.
+pub static INFERMETER_PROCESS_VIRTUAL_MEMORY_BYTES: Family = observer(
+    "infermeter_process_virtual_memory_bytes",
+    &PROCESS_VIRTUAL_MEMORY_BYTES,
+    "Address space of infermeter.",
+);
+
+/// What it may use.
+pub static INFERMETER_PROCESS_MEMORY_LIMIT_BYTES: Family = observer(
+    "infermeter_process_memory_limit_bytes",
+    &PROCESS_MEMORY_LIMIT_BYTES,
+    "Memory that the control group of infermeter may use, the lowest limit above it included.",
+)
+.when("on Linux, in the proxy and the exporter, where a control group limits memory");
+
+/// Open file descriptors.
+pub static INFERMETER_PROCESS_OPEN_FDS: Family = observer(
+    "infermeter_process_open_fds",
+    &PROCESS_OPEN_FDS,
+    "File descriptors that infermeter has open.",
+);
+
+/// Most file descriptors.
+pub static INFERMETER_PROCESS_MAX_FDS: Family = observer(
+    "infermeter_process_max_fds",
+    &PROCESS_MAX_FDS,
+    "File descriptors that infermeter may open.",
+);
+
+/// Threads.
+pub static INFERMETER_PROCESS_THREADS: Family =
+    observer("infermeter_process_threads", &PROCESS_THREADS, "Threads of infermeter.");
+
+/// Start.
+pub static INFERMETER_PROCESS_START_TIME_SECONDS: Family = observer(
+    "infermeter_process_start_time_seconds",
+    &PROCESS_START_TIME_SECONDS,
+    "Unix time at which infermeter started.",
+);
+
 // === Self ===
 
 /// What was built: always 1.
@@ -912,6 +987,13 @@ const fn gauge(
 ) -> Family {
     let mut family = counter(name, unit, labels, help);
     family.kind = Kind::Gauge;
+    family
+}
+
+/// A family of the process that watches, and the one that it has of the process that is watched.
+const fn observer(name: &'static str, of: &Family, help: &'static str) -> Family {
+    let mut family = counter(name, of.unit, of.labels, help).unprefixed().when(OBSERVER);
+    family.kind = of.kind;
     family
 }
 

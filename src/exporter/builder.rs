@@ -10,10 +10,11 @@ use super::{
     page::Page,
     token::{Token, TokenError},
 };
-use crate::{names::Naming, process::Process, record::Meter};
-
-/// The name of the source that the exporter brings with it.
-const PROCESS: &str = "process";
+use crate::{
+    names::{Naming, source::PROCESS},
+    process::Process,
+    record::Meter,
+};
 
 /// Sets up a [`Prometheus`] exporter. See the [module docs](crate::exporter) for the ladder.
 #[derive(Clone, Debug)]

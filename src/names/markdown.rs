@@ -109,7 +109,9 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         title: "Process",
-        intro: "Of the process that serves the model: in a server that wears the layer, its own.",
+        intro: "Of the process that serves the model: in a server that wears the layer, its own; in the\n\
+                proxy and the exporter that of the engine, with `--engine-pid` all of its processes\n\
+                together.",
         families: &[
             &PROCESS_CPU_SECONDS_TOTAL,
             &PROCESS_RESIDENT_MEMORY_BYTES,
@@ -120,7 +122,7 @@ const SECTIONS: &[Section] = &[
             &PROCESS_THREADS,
             &PROCESS_START_TIME_SECONDS,
         ],
-        outro: "",
+        outro: PROCESS_OUTRO,
     },
     Section {
         title: "Self",
@@ -133,6 +135,14 @@ const SECTIONS: &[Section] = &[
             &SCRAPE_DURATION_SECONDS,
             &SERIES,
             &TOKEN_DRIFT_TOTAL,
+            &INFERMETER_PROCESS_CPU_SECONDS_TOTAL,
+            &INFERMETER_PROCESS_RESIDENT_MEMORY_BYTES,
+            &INFERMETER_PROCESS_VIRTUAL_MEMORY_BYTES,
+            &INFERMETER_PROCESS_MEMORY_LIMIT_BYTES,
+            &INFERMETER_PROCESS_OPEN_FDS,
+            &INFERMETER_PROCESS_MAX_FDS,
+            &INFERMETER_PROCESS_THREADS,
+            &INFERMETER_PROCESS_START_TIME_SECONDS,
         ],
         outro: SELF_OUTRO,
     },
@@ -249,6 +259,15 @@ engine's own queue alone; those who wait for admission are in
 `infermeter_last_token_age_seconds` may be a quarter of a second behind. Where answers are not
 streamed and neither the service nor the engine tells of tokens, they come when a request ends well.
 Of a body that is not read, any data counts.";
+
+const PROCESS_OUTRO: &str = "\
+Of several processes, processor time, memory, descriptors and threads are sums. Processor time has
+what processes used that have ended. Memory counts what they share once (PSS) where all of them
+can be read so, else once for each (RSS): which of the two is in the log, and it changes at most once,
+to RSS. It may be a minute old where it is dear to read. `process_max_fds`, the start and the memory
+limit are those of the first process: each process has its own limit of descriptors, so the sum of the
+open ones may be more. There is no sum of address spaces. What cannot be read of all of them is
+absent.";
 
 const SELF_OUTRO: &str = "\
 `reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such

@@ -20,10 +20,18 @@ enum Version {
     V2,
 }
 
+/// Whose group it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Own,
+    Other,
+}
+
 /// The lowest limit of the process's group and of all groups above it, as far as they can be seen.
 ///
 /// `groups` and `mounts` are the texts of `/proc/PID/cgroup` and `/proc/PID/mountinfo`.
 pub(super) fn memory_limit(
+    whose: Group,
     groups: &str,
     mounts: &str,
     read: impl Fn(&Path) -> Option<String>,
@@ -33,11 +41,20 @@ pub(super) fn memory_limit(
         let mounts = mounts.lines().filter_map(Mount::parse);
         let mounts: Vec<Mount<'_>> = mounts.filter(|mount| mount.version == version).collect();
         let holds = |mount: &&Mount<'_>| mount.below(group).is_some();
-        let mount = mounts.iter().find(holds).or_else(|| mounts.first())?;
+        let found = mounts.iter().find(holds);
         // NB: a container may see the name of its group and not the folders above its own, which
-        // are then at the top.
+        // are then at the top. Of another process that is not known, and the limit at the top may
+        // be that of who asks.
+        let mount = match whose {
+            Group::Own => found.or_else(|| mounts.first())?,
+            Group::Other => found?,
+        };
         let below = mount.below(group).unwrap_or_else(|| Path::new(""));
         let folder = mount.folder.join(below);
+        let is_known = below == Path::new("") || read(&folder.join(version.file())).is_some();
+        if whose == Group::Other && !is_known {
+            return None;
+        }
         let folders = folder.ancestors().take_while(|folder| folder.starts_with(&mount.folder));
         let limits = folders.filter_map(|folder| read(&folder.join(version.file())));
         limits.filter_map(|limit| limit.trim().parse().ok()).min()
@@ -115,7 +132,11 @@ mod tests {
                       35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
 
     fn limit(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
-        memory_limit(groups, mounts, |path| {
+        limit_of(Group::Own, groups, mounts, files)
+    }
+
+    fn limit_of(whose: Group, groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
+        memory_limit(whose, groups, mounts, |path| {
             let file = files.iter().find(|(known, _)| Path::new(known) == path);
             file.map(|(_, text)| format!("{text}\n"))
         })
@@ -181,6 +202,22 @@ mod tests {
         let below = file("/sys/fs/cgroup/memory/sub/memory.limit_in_bytes", "700");
         assert_eq!(limit("4:memory:/docker/abc/sub\n", mounts, &below), Some(700));
         assert_eq!(limit("4:memory:/docker/abcsub\n", mounts, &below), None);
+    }
+
+    /// Else it would be the limit of who asks.
+    #[test]
+    fn the_group_of_another_process_is_the_one_it_is_in_or_none() {
+        let files = [("/sys/fs/cgroup/memory.max", "500"), ("/sys/fs/cgroup/a/memory.max", "max")];
+        let other = |groups, mounts| limit_of(Group::Other, groups, mounts, &files);
+        assert_eq!(other("0::/\n", V2), Some(500));
+        assert_eq!(other("0::/a\n", V2), Some(500));
+        // Of a container beside this one, and of one whose folders are not seen.
+        for groups in ["0::/../b\n", "0::/docker/abc\n"] {
+            assert_eq!(other(groups, V2), None, "{groups}");
+        }
+        let theirs = "9 2 0:3 /../b /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(other("0::/../b\n", theirs), Some(500));
+        assert_eq!(other("0::/../c\n", theirs), None);
     }
 
     #[test]

@@ -3,13 +3,22 @@
 /// Clock ticks in a second, as the kernel tells them to programs: the same on every platform.
 const TICKS: f64 = 100.0;
 
-/// Of `/proc/PID/stat`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Of `/proc/PID/stat`. Times are in clock ticks: whole numbers, that can be added and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// Seconds of processor time, user and system.
-    pub(super) cpu: f64,
-    /// When it started, in seconds after the boot.
-    pub(super) started: f64,
+    /// Who has started it, or cares for it since that one has ended.
+    pub(super) parent: u32,
+    /// Whether it has ended, and only waits for its parent to take note.
+    pub(super) has_ended: bool,
+    /// Processor time, user and system.
+    pub(super) cpu: u64,
+    /// The same of those children that have ended and were waited for, with all below them.
+    pub(super) reaped: u64,
+    pub(super) threads: u64,
+    /// When it started, after the boot.
+    pub(super) started: u64,
+    /// Address space, in bytes: 0 of what has none (any more).
+    pub(super) address_space: u64,
 }
 
 // === impl Stat ===
@@ -20,11 +29,31 @@ impl Stat {
         let (_, after_name) = text.rsplit_once(')')?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         // Counted as in proc(5), where the first one after the name is the third.
-        let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        let [user, system, started] = [14, 15, 22].map(ticks);
-        let cpu = user?.saturating_add(system?);
-        Some(Self { cpu: cpu as f64 / TICKS, started: started? as f64 / TICKS })
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            has_ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+            cpu: number(14)?.saturating_add(number(15)?),
+            reaped: number(16)?.saturating_add(number(17)?),
+            threads: number(20)?,
+            started: number(22)?,
+            address_space: number(23)?,
+        })
     }
+
+    /// Whether it has memory and open files: not what has ended, nor threads of the kernel.
+    pub(super) const fn has_memory(&self) -> bool {
+        !self.has_ended && self.address_space > 0
+    }
+}
+
+pub(super) fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / TICKS
+}
+
+/// The proportional set size in `/proc/PID/smaps_rollup`, in KiB.
+pub(super) fn pss(rollup: &str) -> Option<u64> {
+    field(rollup, "Pss")
 }
 
 /// A number of `/proc/PID/status`.
@@ -55,11 +84,44 @@ mod tests {
 
     #[test]
     fn any_name_of_a_process() {
-        let expected = Stat { cpu: 4.0, started: 12346.9 };
+        let expected = Stat {
+            parent: 5562,
+            has_ended: false,
+            cpu: 400,
+            reaped: 17,
+            threads: 1,
+            started: 1_234_690,
+            address_space: 3_133_440,
+        };
         for name in ["cat", "a b", "x) R 1 2", ") S (", "((", "", "a\nb", "\u{fffd}"] {
             let text = format!("5571 ({name}) {AFTER_NAME}\n");
             assert_eq!(Stat::parse(&text), Some(expected), "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_has_ended_has_no_memory() {
+        let stat = |state, space| {
+            let text = AFTER_NAME.replacen('S', state, 1).replace("3133440", space);
+            Stat::parse(&format!("7 (a) {text}")).unwrap()
+        };
+        for state in ["Z", "X", "x"] {
+            assert!(stat(state, "0").has_ended && !stat(state, "8192").has_memory());
+        }
+        for state in ["S", "R", "D", "T", "t", "I"] {
+            assert!(!stat(state, "0").has_ended && stat(state, "8192").has_memory());
+            assert!(!stat(state, "0").has_memory());
+        }
+        assert_eq!(seconds(175), 1.75);
+    }
+
+    #[test]
+    fn proportional_memory() {
+        let rollup =
+            "5-7 ---p 00 00:00 0    [rollup]\nRss:   1704 kB\nPss:    369 kB\nPss_Dirty: 2 kB\n";
+        assert_eq!(pss(rollup), Some(369));
+        assert_eq!(pss("Rss:   1704 kB\nPss_Dirty: 2 kB\n"), None);
+        assert_eq!(pss(""), None);
     }
 
     #[test]

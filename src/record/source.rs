@@ -55,6 +55,14 @@ static TOLD: &[&Family] = &[
     &names::PROCESS_MAX_FDS,
     &names::PROCESS_THREADS,
     &names::PROCESS_START_TIME_SECONDS,
+    &names::INFERMETER_PROCESS_CPU_SECONDS_TOTAL,
+    &names::INFERMETER_PROCESS_RESIDENT_MEMORY_BYTES,
+    &names::INFERMETER_PROCESS_VIRTUAL_MEMORY_BYTES,
+    &names::INFERMETER_PROCESS_MEMORY_LIMIT_BYTES,
+    &names::INFERMETER_PROCESS_OPEN_FDS,
+    &names::INFERMETER_PROCESS_MAX_FDS,
+    &names::INFERMETER_PROCESS_THREADS,
+    &names::INFERMETER_PROCESS_START_TIME_SECONDS,
 ];
 
 /// What can be sampled: the state of a cache, a process, a device.
