@@ -13,7 +13,7 @@ use super::{
     drift::Drift,
     fetch::{self, Client, FetchError},
     kind::{ALL_HISTOGRAMS, Asked},
-    told::Told,
+    told::{Told, is_of_process},
 };
 use crate::record::{Meter, Readings, SourceError};
 
@@ -42,6 +42,7 @@ pub struct EngineMetrics {
     merge: bool,
     compare: bool,
     optional: bool,
+    process: bool,
     every: Duration,
 }
 
@@ -95,6 +96,7 @@ impl EngineMetrics {
             merge: false,
             compare: false,
             optional: false,
+            process: true,
             every: Duration::from_secs(1),
         })
     }
@@ -136,6 +138,18 @@ impl EngineMetrics {
     #[must_use]
     pub fn merge(mut self, merge: bool) -> Self {
         self.merge = merge;
+        self
+    }
+
+    /// Whether what its page says of its process (`process_*`) is told. Default: `true`.
+    ///
+    /// Say `false` where its processes are watched by a
+    /// [`ProcessTree`](crate::process::ProcessTree): the two are not of the same processes, and where
+    /// one stood in for the other for a while, its processor time would look like a restart or a
+    /// burst. Then such families do not stand on our page unchanged either.
+    #[must_use]
+    pub fn process(mut self, tell: bool) -> Self {
+        self.process = tell;
         self
     }
 
@@ -257,9 +271,13 @@ impl EngineWatch {
                 self.drift.tell(&mut told);
             }
         }
-        told.process(&page);
+        if self.engine.process {
+            told.process(&page);
+        }
         if self.engine.merge {
-            told.readings.others = page.families().iter().cloned().map(Into::into).collect();
+            let others = page.families().iter();
+            let others = others.filter(|other| self.engine.process || !is_of_process(&other.name));
+            told.readings.others = others.cloned().map(Into::into).collect();
         }
         Ok(told.readings)
     }

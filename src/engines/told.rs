@@ -164,6 +164,11 @@ impl Told {
     }
 }
 
+/// Whether a name is that of a family that describes the process which serves the model.
+pub(super) fn is_of_process(name: &str) -> bool {
+    names::CATALOGUE.iter().any(|family| family.name == name && name.starts_with("process_"))
+}
+
 /// A label, or what stands for it.
 pub(super) fn label_or(sample: &OtherSample, names: &[&str], other: &str) -> Arc<str> {
     names.iter().find_map(|name| sample.label(name)).unwrap_or(other).into()

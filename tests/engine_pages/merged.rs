@@ -44,6 +44,20 @@ async fn what_has_no_name_of_ours_passes_unchanged() {
     assert_eq!(lines(&page, "vllm:num_requests_running"), [running]);
 }
 
+/// Whoever watches the processes themselves leaves out what the page says of one of them.
+#[tokio::test]
+async fn what_a_page_says_of_its_process_can_be_left_out() {
+    let server = Server::start();
+    server.page("/metrics", "process_open_fds 7\nprocess_threads 3\nprocess_other 4\na 5\n");
+    let all = |page: &str| {
+        ["process_open_fds", "process_threads", "process_other", "a"]
+            .map(|name| lines(page, name).len())
+    };
+    assert_eq!(all(&page_of(server.engine().merge(true)).await), [1, 1, 1, 1]);
+    assert_eq!(all(&page_of(server.engine().merge(true).process(false)).await), [0, 0, 1, 1]);
+    assert_eq!(all(&page_of(server.engine().process(false)).await), [0, 0, 0, 0]);
+}
+
 #[tokio::test]
 async fn under_another_prefix_all_of_it_passes() {
     let meter = Meter::new();
