@@ -16,7 +16,11 @@ use std::{
 const PAGE: &str = "# TYPE vllm:num_requests_running gauge\n\
     vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 2\n\
     # TYPE vllm:generation_tokens_total counter\n\
-    vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 70\n";
+    vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 70\n\
+    # TYPE process_open_fds gauge\n\
+    process_open_fds 123456\n\
+    # TYPE process_virtual_memory_bytes gauge\n\
+    process_virtual_memory_bytes 123456\n";
 
 const RUNNING: &str = "num_requests_running{model_name=\"m\",engine=\"0\",variant=\"a\"} 2.0\n";
 const TOKENS: &str =
@@ -73,6 +77,65 @@ fn without_an_engine_it_runs_and_says_so() {
     assert!(told.success() && program.child.wait().unwrap().success());
 }
 
+/// This process is the engine.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_processes_of_the_engine_are_watched_in_place_of_what_its_page_says() {
+    let own = std::process::id().to_string();
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let ticks: f64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    let boot = fs::read_to_string("/proc/stat").unwrap();
+    let boot = boot.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().to_owned();
+    let started = boot.parse::<f64>().unwrap() + ticks / 100.0;
+
+    let engine = engine();
+    for pid in ["auto", &own] {
+        let program = Program::start(&["--engine-metrics", &engine, "--engine-pid", pid], &[]);
+        let (_, page) = program.get("/metrics", "");
+        let value = |name: &str| -> Option<f64> {
+            let mut lines =
+                page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = lines.next().map(|value| value.parse().unwrap());
+            assert_eq!(lines.next(), None, "{name} is there twice");
+            value
+        };
+        assert!((value("process_start_time_seconds").unwrap() - started).abs() < 2.0, "{page}");
+        assert!(value("process_resident_memory_bytes").unwrap() > 100_000.0, "{page}");
+        assert!(value("process_threads").unwrap() > 1.0, "{page}");
+        assert!(value("process_open_fds").unwrap() < 100_000.0, "{page}");
+        // Of several processes there is no such thing, and the page's is that of one.
+        assert_eq!(value("process_virtual_memory_bytes"), None);
+        // The exporter itself is another one.
+        let exporter = value("infermeter_process_start_time_seconds").unwrap();
+        assert!(exporter > value("process_start_time_seconds").unwrap(), "{page}");
+        assert!(value("infermeter_process_virtual_memory_bytes").unwrap() > 0.0, "{page}");
+        for name in ["process", "infermeter_process", "engine"] {
+            assert!(
+                page.contains(&format!("infermeter_source_up{{source=\"{name}\"}} 1.0\n")),
+                "{page}"
+            );
+        }
+    }
+    // Without it, the page is what there is.
+    let (_, page) = Program::start(&["--engine-metrics", &engine], &[]).get("/metrics", "");
+    assert!(page.contains("\nprocess_open_fds 123456.0\n"), "{page}");
+    assert!(!page.contains("source=\"process\""), "{page}");
+    assert!(page.contains("\ninfermeter_process_threads "), "{page}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_engine_elsewhere_has_no_process_here() {
+    // Nobody listens there, nor is it an address of this machine.
+    for engine in ["http://127.0.0.1:1", "http://192.0.2.1:8000"] {
+        let variables = [("INFERMETER_ENGINE_PID", "auto")];
+        let (_, page) =
+            Program::start(&["--engine-metrics", engine], &variables).get("/metrics", "");
+        assert!(page.contains("infermeter_source_up{source=\"process\"} 0.0\n"), "{page}");
+        assert!(!page.contains("\nprocess_"), "{page}");
+    }
+}
+
 #[test]
 fn a_token_and_mistakes() {
     let file = std::env::temp_dir().join(format!("infermeter-exporter-{}", std::process::id()));
@@ -92,6 +155,9 @@ fn a_token_and_mistakes() {
         (vec![], "--engine-metrics"),
         (vec!["--engine-metrics", "127.0.0.1:8000"], "http://HOST[:PORT]"),
         (vec![url[0], url[1], "--engine", "ollama"], "vllm, none"),
+        (vec![url[0], url[1], "--engine-pid", "vllm"], "number of a process, or auto"),
+        (vec![url[0], url[1], "--engine-pid", "4294967295"], "--engine-pid: process 4294967295"),
+        (vec!["--engine", "none", "--engine-pid", "auto"], "--engine-metrics"),
         (vec![url[0], url[1], "--metrics-port", &port], "--metrics-port 127.0.0.1:"),
         (vec![url[0], url[1], "--metrics-token-file", "/dev/null"], "token"),
         (vec![url[0], url[1], "--label", "a=1", "--label", "a=2"], "twice"),

@@ -7,7 +7,7 @@ use infermeter::record::Collect;
 use crate::{
     arguments,
     console::{bind, reachable, say},
-    log, page,
+    log, page, processes,
     signals::Signals,
 };
 
@@ -27,8 +27,13 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
 
     let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
+    let at = settings.engine.engine_metrics.as_ref().map(|engine| engine.page_url());
+    processes::watch(&settings.process, at.as_deref(), &meter).await?;
     let watch = match engine {
-        Some(engine) => Some(engine.watch(&meter).await),
+        Some(engine) => {
+            let engine = engine.process(settings.process.engine_pid.is_none());
+            Some(engine.watch(&meter).await)
+        }
         None => None,
     };
     // So that the first page has it.

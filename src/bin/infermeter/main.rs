@@ -8,6 +8,7 @@ mod demo;
 mod exporter;
 mod log;
 mod page;
+mod processes;
 mod proxy;
 mod signals;
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use infermeter::engines::EngineMetrics;
 
-use super::{Engine, Page};
+use super::{Engine, EngineProcess, Page};
 
 #[derive(Args, Debug)]
 #[command(mut_arg("engine_metrics", |argument| argument.help(
@@ -13,6 +13,9 @@ use super::{Engine, Page};
 pub(crate) struct Exporter {
     #[command(flatten)]
     pub(crate) engine: Engine,
+
+    #[command(flatten)]
+    pub(crate) process: EngineProcess,
 
     #[command(flatten)]
     pub(crate) page: Page,
@@ -75,6 +78,9 @@ mod tests {
                 "auto, dynamo, llamacpp, mistralrs, sglang, tgi, triton, vllm, none",
             ),
             ("--engine-page", "both", "merge, off"),
+            ("--engine-pid", "vllm", "auto"),
+            ("--engine-pid", "-1", "number of a process"),
+            ("--engine-pid", "0", "number of a process"),
             ("--metrics-port", "65536", "0..=65535"),
             ("--label", "engine=1", "allowed"),
             ("--labels", "variant", "KEY=VALUE"),

@@ -5,6 +5,7 @@ mod documented;
 mod engine;
 mod exporter;
 mod page;
+mod process;
 mod proxy;
 mod values;
 
@@ -17,6 +18,7 @@ pub(crate) use self::{
     engine::{Engine, Kind},
     exporter::Exporter,
     page::{Log, Page},
+    process::{EnginePid, EngineProcess},
     proxy::{Gpu, Proxy},
 };
 

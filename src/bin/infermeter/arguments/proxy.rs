@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use infermeter::{layer::Endpoint, proxy::InjectUsage};
 
 use super::{
-    Engine, Page,
+    Engine, EngineProcess, Page,
     values::{address, duration, endpoint, size},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Proxy {
     /// A file with several services, in place of `--upstream`: `[[upstream]]` tables with name, url,
     /// models, variant, engine and engine_metrics. `infermeter check FILE` tells what it means.
     #[arg(long, env = "INFERMETER_CONFIG", value_name = "FILE")]
-    #[arg(conflicts_with_all = ["models", "engine_metrics", "engine"])]
+    #[arg(conflicts_with_all = ["models", "engine_metrics", "engine", "engine_pid"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Where clients connect; port 0 picks a free one.
@@ -31,6 +31,9 @@ pub(crate) struct Proxy {
 
     #[command(flatten)]
     pub(crate) engine: Engine,
+
+    #[command(flatten)]
+    pub(crate) process: EngineProcess,
 
     #[command(flatten)]
     pub(crate) page: Page,
@@ -179,6 +182,7 @@ mod tests {
             (&["--config", "a.toml", "--upstream", "http://h"], "cannot be used with"),
             (&["--config", "a.toml", "--model", "m"], "cannot be used with"),
             (&["--config", "a.toml", "--engine", "vllm"], "cannot be used with"),
+            (&["--config", "a.toml", "--engine-pid", "auto"], "cannot be used with"),
         ] {
             let error = read(arguments).unwrap_err();
             assert!(error.contains(says), "{arguments:?}: {error}");

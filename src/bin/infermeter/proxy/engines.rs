@@ -18,7 +18,9 @@ impl Engines {
         meter: &Meter,
     ) -> Result<Self, String> {
         let is_merged = settings.engine.is_merged();
-        let asked = |engine: EngineMetrics| engine.merge(is_merged).compare(true);
+        let has_process = settings.process.engine_pid.is_none();
+        let asked =
+            |engine: EngineMetrics| engine.merge(is_merged).compare(true).process(has_process);
         match behind {
             Behind::One(url) => {
                 let engine = settings.engine.metrics(Some(url))?.map(|engine| {

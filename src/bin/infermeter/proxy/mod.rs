@@ -13,7 +13,7 @@ use self::{behind::Behind, engines::Engines, threads::Threads};
 use crate::{
     arguments::{self, Gpu},
     console::{bind, reachable, say},
-    log, page,
+    log, page, processes,
     signals::{Signals, Told},
 };
 
@@ -35,6 +35,7 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let exporter = page::exporter(&settings.page, proxy.meter())?;
     let mut signals = Signals::new()?;
 
+    processes::watch(&settings.process, settings.upstream.as_deref(), proxy.meter()).await?;
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
     let pages = engines.watch();
     let exporter = exporter.serve_on(page)?;
