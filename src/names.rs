@@ -4,8 +4,8 @@
 //! are built on it, so a change here is a breaking change for somebody. `docs/metrics.md` is
 //! [generated](markdown()) from it.
 //!
-//! A family is prefixed (it gets the prefix of a [`Naming`]) or is named `infermeter_*` or
-//! `process_*` whatever the prefix is. Some prefixed families have an alias, the name that vLLM uses for the same
+//! A family is prefixed (it gets the prefix of a [`Naming`]) or is named `infermeter_*`, `process_*`
+//! or `gpu_*` whatever the prefix is. Some prefixed families have an alias, the name that vLLM uses for the same
 //! quantity: the same values, rendered twice.
 //!
 //! ```
@@ -23,11 +23,22 @@
 use std::collections::BTreeSet;
 
 pub(crate) mod buckets;
+pub(crate) mod gpu;
 mod labels;
 mod markdown;
 mod naming;
 
 pub use buckets::{Buckets, BucketsError};
+pub use gpu::{
+    ENGINE_GPU_INFO, GPU_CLOCK_HERTZ, GPU_DEVICES, GPU_DRAM_ACTIVE_RATIO, GPU_ECC_ERRORS_TOTAL,
+    GPU_ENERGY_JOULES_TOTAL, GPU_INFO, GPU_MEMORY_BANDWIDTH_UTILIZATION_RATIO,
+    GPU_MEMORY_FREE_BYTES, GPU_MEMORY_RESERVED_BYTES, GPU_MEMORY_TOTAL_BYTES,
+    GPU_MEMORY_USED_BYTES, GPU_NVLINK_BYTES_TOTAL, GPU_PCIE_BYTES_TOTAL, GPU_POWER_LIMIT_WATTS,
+    GPU_POWER_WATTS, GPU_PROBE_DURATION_SECONDS, GPU_PROBE_ERRORS_TOTAL, GPU_PROBE_UP,
+    GPU_PROCESS_MEMORY_USED_BYTES, GPU_SAMPLE_TIMESTAMP_SECONDS, GPU_SM_ACTIVE_RATIO,
+    GPU_TEMPERATURE_CELSIUS, GPU_TENSOR_ACTIVE_RATIO, GPU_THROTTLED, GPU_THROTTLED_SECONDS_TOTAL,
+    GPU_UP, GPU_UTILIZATION_RATIO, GPU_XID_ERRORS_TOTAL,
+};
 pub use labels::{LabelError, StaticLabel};
 pub use markdown::markdown;
 pub use naming::{Naming, NamingError};
@@ -76,6 +87,16 @@ pub enum Unit {
     Descriptors,
     /// Threads of a process.
     Threads,
+    /// GPUs.
+    Devices,
+    /// Watts.
+    Watts,
+    /// Joules.
+    Joules,
+    /// Degrees Celsius.
+    Celsius,
+    /// Times per second.
+    Hertz,
     /// Yes (1) or no (0).
     Bool,
     /// None: the labels carry the information.
@@ -181,6 +202,36 @@ pub mod label {
     pub const RUNNING_LORA_ADAPTERS: &str = "running_lora_adapters";
     /// Names of the adapters whose requests wait, with commas.
     pub const WAITING_LORA_ADAPTERS: &str = "waiting_lora_adapters";
+    /// The number of a GPU, as its driver counts; of a MIG instance, that of its GPU.
+    pub const GPU: &str = "gpu";
+    /// The identity of a GPU or a MIG instance.
+    pub const UUID: &str = "uuid";
+    /// The name of a product.
+    pub const NAME: &str = "name";
+    /// Who makes a GPU.
+    pub const VENDOR: &str = "vendor";
+    /// Where a GPU is on the bus.
+    pub const PCI_BUS_ID: &str = "pci_bus_id";
+    /// The version of the driver.
+    pub const DRIVER_VERSION: &str = "driver_version";
+    /// The profile of a MIG instance.
+    pub const MIG_PROFILE: &str = "mig_profile";
+    /// The identity of the GPU that a MIG instance is a part of.
+    pub const PARENT_UUID: &str = "parent_uuid";
+    /// The number of a GPU instance; empty for a whole GPU.
+    pub const MIG_INSTANCE: &str = "mig_instance";
+    /// What a temperature is that of: `gpu` or `memory`.
+    pub const SENSOR: &str = "sensor";
+    /// What a clock is that of: `sm` or `memory`.
+    pub const DOMAIN: &str = "domain";
+    /// The code of an error that the driver of NVIDIA reports.
+    pub const XID: &str = "xid";
+    /// Whether an error was `corrected` or `uncorrected`.
+    pub const TYPE: &str = "type";
+    /// `transmit` or `receive`.
+    pub const DIRECTION: &str = "direction";
+    /// What GPUs are read by: `nvml`, or the name of a backend of your own.
+    pub const BACKEND: &str = "backend";
 }
 
 /// Names of sources that whoever watches an engine brings with it.
@@ -191,8 +242,8 @@ pub mod source {
     pub const INFERMETER_PROCESS: &str = "infermeter_process";
 }
 
-/// Every family in page order: the prefixed ones first, then those named `infermeter_*` and
-/// `process_*`.
+/// Every family in page order: the prefixed ones first, then those named `infermeter_*`,
+/// `process_*` and `gpu_*`.
 pub static CATALOGUE: &[&Family] = &[
     &REQUEST_TOTAL,
     &REQUEST_SUCCESS_TOTAL,
@@ -262,6 +313,35 @@ pub static CATALOGUE: &[&Family] = &[
     &PROCESS_MAX_FDS,
     &PROCESS_THREADS,
     &PROCESS_START_TIME_SECONDS,
+    &GPU_PROBE_UP,
+    &GPU_DEVICES,
+    &GPU_PROBE_DURATION_SECONDS,
+    &GPU_PROBE_ERRORS_TOTAL,
+    &GPU_UP,
+    &GPU_INFO,
+    &GPU_SAMPLE_TIMESTAMP_SECONDS,
+    &GPU_MEMORY_TOTAL_BYTES,
+    &GPU_MEMORY_USED_BYTES,
+    &GPU_MEMORY_RESERVED_BYTES,
+    &GPU_MEMORY_FREE_BYTES,
+    &GPU_UTILIZATION_RATIO,
+    &GPU_MEMORY_BANDWIDTH_UTILIZATION_RATIO,
+    &GPU_SM_ACTIVE_RATIO,
+    &GPU_TENSOR_ACTIVE_RATIO,
+    &GPU_DRAM_ACTIVE_RATIO,
+    &GPU_POWER_WATTS,
+    &GPU_POWER_LIMIT_WATTS,
+    &GPU_ENERGY_JOULES_TOTAL,
+    &GPU_TEMPERATURE_CELSIUS,
+    &GPU_CLOCK_HERTZ,
+    &GPU_THROTTLED,
+    &GPU_THROTTLED_SECONDS_TOTAL,
+    &GPU_XID_ERRORS_TOTAL,
+    &GPU_ECC_ERRORS_TOTAL,
+    &GPU_PCIE_BYTES_TOTAL,
+    &GPU_NVLINK_BYTES_TOTAL,
+    &GPU_PROCESS_MEMORY_USED_BYTES,
+    &ENGINE_GPU_INFO,
     // What describes the page itself is known last.
     &SCRAPE_DURATION_SECONDS,
     &SERIES,
@@ -952,6 +1032,11 @@ impl Unit {
             Self::Events => "events",
             Self::Descriptors => "descriptors",
             Self::Threads => "threads",
+            Self::Devices => "devices",
+            Self::Watts => "watts",
+            Self::Joules => "joules",
+            Self::Celsius => "celsius",
+            Self::Hertz => "hertz",
             Self::Bool => "bool",
             Self::Info => "info",
         }
@@ -1076,7 +1161,8 @@ mod tests {
     fn families_without_prefix_are_ours_or_standard_and_come_last() {
         for family in CATALOGUE {
             let starts = ["infermeter_", "process_"];
-            let ours = starts.iter().any(|start| family.name.starts_with(start));
+            let is_gpu = gpu::FAMILIES.iter().any(|known| std::ptr::eq(*known, *family));
+            let ours = is_gpu || starts.iter().any(|start| family.name.starts_with(start));
             assert_eq!(family.prefixed, !ours, "{}", family.name);
             assert!(family.prefixed || family.alias.is_none(), "{}", family.name);
         }
@@ -1085,8 +1171,9 @@ mod tests {
 
     #[test]
     fn every_static_is_in_the_catalogue() {
-        let source = include_str!("names.rs");
-        let statics = source.lines().filter(|line| line.starts_with("pub static "));
+        let sources = [include_str!("names.rs"), include_str!("names/gpu.rs")];
+        let lines = sources.iter().flat_map(|source| source.lines());
+        let statics = lines.filter(|line| line.starts_with("pub static "));
         let families = statics.filter(|line| line.contains(": Family ="));
         assert_eq!(families.count(), CATALOGUE.len());
     }
@@ -1111,6 +1198,10 @@ mod tests {
                 ("_info", Unit::Info),
                 ("_bytes", Unit::Bytes),
                 ("_ratio", Unit::Ratio),
+                ("_watts", Unit::Watts),
+                ("_joules", Unit::Joules),
+                ("_celsius", Unit::Celsius),
+                ("_hertz", Unit::Hertz),
             ];
             for (suffix, unit) in units {
                 // The one exception is vLLM's own odd name.

@@ -158,7 +158,7 @@ mod tests {
         for key in catalogue_labels() {
             let error = error(key);
             assert!(error.contains("is a label of a metric family"), "{error}");
-            assert!(error.contains("but block_size, code, endpoint, engine, features,"), "{error}");
+            assert!(error.contains("but backend, block_size, code, direction, domain,"), "{error}");
         }
     }
 }

@@ -125,6 +125,15 @@ const SECTIONS: &[Section] = &[
         outro: PROCESS_OUTRO,
     },
     Section {
+        title: "GPU",
+        intro: "`gpu` is the number that the driver gives, `uuid` and `name` are what it says. Where a\n\
+                GPU is split (MIG), memory is told for each GPU instance, under its `mig_instance`, and\n\
+                power, temperature and all else for the whole, so that a `sum()` counts nothing twice.\n\
+                [gpu.md](gpu.md) says what is read and how.",
+        families: gpu::FAMILIES,
+        outro: GPU_OUTRO,
+    },
+    Section {
         title: "Self",
         intro: "",
         families: &[
@@ -156,8 +165,8 @@ const INTRO: &str = "\
 Names, kinds and labels are a contract: changing one is a breaking change.
 
 **Prefix.** Names are shown with the default prefix `vllm:`. `Naming::neutral()` makes it `llm_`,
-`Naming::prefix(\"x_\")` any other. Families named `infermeter_*` and `process_*` keep their name
-under any prefix.
+`Naming::prefix(\"x_\")` any other. Families named `infermeter_*`, `process_*` and, of the
+GPUs, `gpu_*` keep their name under any prefix.
 
 **Aliases.** Where vLLM has another name for the same quantity, the family is on the page under both
 names, with the same values. Aliases exist under `vllm:` only; `.without_aliases()` turns them off.
@@ -268,6 +277,16 @@ to RSS. It may be a minute old where it is dear to read. `process_max_fds`, the 
 limit are those of the first process: each process has its own limit of descriptors, so the sum of the
 open ones may be more. There is no sum of address spaces. What cannot be read of all of them is
 absent.";
+
+const GPU_OUTRO: &str = "\
+Readings of a GPU that is lost, or of a driver that hangs, vanish after five seconds; `gpu_up` stays,
+at 0, and so do counters. What a GPU does not tell is not there: `infermeter gpus` says why.
+
+`reason` is `sw_power_cap`, `hw_slowdown`, `sw_thermal`, `hw_thermal` or `hw_power_brake`; `kind` of an
+error is `not_present`, `not_loaded`, `version_mismatch`, `permission`, `lost`, `timeout` or `other`.
+
+`gpu_utilization_ratio` is near 1 as soon as anything runs: for autoscaling of a language model the
+queue and the KV cache say more.";
 
 const SELF_OUTRO: &str = "\
 `reason` of an unread body is `compressed`, `too_long` or `unknown_format`. Such

@@ -72,7 +72,7 @@ static TOLD: &[&Family] = &[
 /// source is sampled.
 pub trait Source: Send + 'static {
     /// Writes what it reads now, for those families of the [catalogue](crate::names) that describe
-    /// an engine or a process. What is counted here cannot be told: it is dropped, and counted in
+    /// an engine, a process or a GPU. What is counted here cannot be told: it is dropped, and counted in
     /// `infermeter_observations_dropped_total`.
     ///
     /// # Errors
@@ -272,7 +272,8 @@ impl Sampled {
         let outcome =
             catch_unwind(AssertUnwindSafe(sample)).unwrap_or_else(|_| Err("it panicked".into()));
         let may_be_told = |family: &Family| {
-            let is_told = TOLD.iter().any(|known| std::ptr::eq(*known, family));
+            let is_told =
+                TOLD.iter().chain(names::gpu::FAMILIES).any(|known| std::ptr::eq(*known, family));
             is_told || self.upstream.owners.is_told(family)
         };
         readings.families.retain(|readings| {
@@ -346,7 +347,7 @@ fn problem_of(family: &'static Family, series: &Series) -> Option<Dropped> {
     };
     match number {
         n if !n.is_finite() => Some(Dropped::NotFinite),
-        n if n < 0.0 => Some(Dropped::Negative),
+        n if n < 0.0 && family.unit != Unit::Celsius => Some(Dropped::Negative),
         n if n > 1.0 && family.unit == Unit::Ratio => Some(Dropped::Invalid),
         _ => None,
     }
