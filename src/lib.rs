@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod admission;
 pub mod engine;
 #[cfg(feature = "proxy")]
 pub mod engines;
 pub mod exporter;
+pub mod gpu;
 pub mod layer;
 pub mod names;
 pub mod outcome;

@@ -11,7 +11,7 @@ const ARROWS: [&[&str]; 7] = [
     &["wire"],
     &["stream"],
     &["record"],
-    &["engine", "process", "upstream"],
+    &["engine", "gpu", "process", "upstream"],
     &["layer", "admission", "exporter", "engines"],
     &["proxy"],
 ];

@@ -9,13 +9,16 @@ mod source;
 
 use infermeter::names::CATALOGUE;
 
-use self::source::Source;
+use self::source::{Source, is_word};
 
 /// One thing, one file: what is longer has more than one thing in it.
 const MOST_LINES: usize = 400;
 
 /// The catalogue is one table, and is read as one.
 const LONG: &str = "src/names.rs";
+
+/// The raw calls of a library in C.
+const UNSAFE: &str = "src/gpu/nvml/raw.rs";
 
 // === Rules ===
 
@@ -164,6 +167,27 @@ fn no_let_chains() {
     assert_eq!(example("fn a() { if let Some(x) = (a && b).then(|| &&c) { d && e } }"), 0);
     assert_eq!(example("fn a() { if let Some(x) = y\n && z {} }"), 1);
     assert_eq!(example("fn a() { if z && let Some(x) = y {} }"), 1);
+    hold(&["src"], broken);
+}
+
+/// What the compiler cannot hold is in one place, where each line says why it holds.
+#[test]
+fn unsafe_is_in_one_file() {
+    fn broken(source: &Source) -> Vec<String> {
+        let found = source.code.match_indices("unsafe").filter(|(at, word)| {
+            let after = source.code[at + word.len()..].chars().next();
+            !source.code[..*at].ends_with(is_word) && !after.is_some_and(is_word)
+        });
+        let found = found.filter(|_| source.path != UNSAFE);
+        found.map(|(at, _)| format!("{}: allowed in {UNSAFE}", source.place(at))).collect()
+    }
+
+    let text = "#![deny(unsafe_code)] // unsafe\nfn a() { unsafe { b() } }";
+    assert_eq!(
+        broken(&Source::new("src/x.rs", text)),
+        [format!("src/x.rs:2: allowed in {UNSAFE}")]
+    );
+    assert_eq!(broken(&Source::new(UNSAFE, text)), [""; 0]);
     hold(&["src"], broken);
 }
 

@@ -62,7 +62,7 @@ fn the_lints_and_the_profile_that_is_counted_are_there() {
     for line in [
         "[lints.rust]",
         "missing_docs = \"warn\"",
-        "unsafe_code = \"forbid\"",
+        "unsafe_code = \"deny\"",
         "[lints.clippy]",
         "unwrap_used = \"warn\"",
         "[profile.bench]",

@@ -1,0 +1,117 @@
+//! A GPU, and what was read of it at one moment.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::Quantity;
+use crate::names::Unit;
+
+/// What a GPU is, or a MIG instance of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its number, as the driver counts; of an instance, that of its GPU.
+    pub index: u32,
+    /// Its identity, as `GPU-…`; of an instance, its own, as `MIG-…`.
+    pub uuid: String,
+    /// The name of the product.
+    pub name: String,
+    /// Who makes it.
+    pub vendor: String,
+    /// Where it is on the bus; empty where that is not known.
+    pub pci_bus_id: String,
+    /// The version of its driver; empty where that is not known.
+    pub driver_version: String,
+    /// What it is an instance of; `None` for a whole GPU.
+    pub instance: Option<Instance>,
+    /// Whether it reports errors as [events](super::GpuBackend::event).
+    pub has_events: bool,
+}
+
+/// A part of a GPU (MIG).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// The identity of the whole.
+    pub parent_uuid: String,
+    /// The number of the GPU instance, which has memory of its own.
+    pub gpu_instance: u32,
+    /// The number of the compute instance in it.
+    pub compute_instance: u32,
+    /// How large it is, such as `1g.10gb`; empty where that is not known.
+    pub profile: String,
+}
+
+/// A number, or why there is none.
+pub type Reading = Result<f64, Absent>;
+
+/// Why there is no number.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Absent {
+    /// It was not asked for.
+    NotAsked,
+    /// The device does not tell it.
+    NotSupported,
+    /// The device does not tell it to everybody.
+    NoPermission,
+    /// The driver said a number that cannot be.
+    Impossible(f64),
+    /// The driver failed.
+    Failed(String),
+}
+
+/// What was read of one GPU at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceReadings(BTreeMap<Quantity, Reading>);
+
+// === impl Absent ===
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => f.write_str("not asked for"),
+            Self::NotSupported => f.write_str("not supported by this device"),
+            Self::NoPermission => f.write_str("no permission"),
+            Self::Impossible(value) => write!(f, "the driver said {value}, which cannot be"),
+            Self::Failed(error) => write!(f, "driver error: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Absent {}
+
+// === impl DeviceReadings ===
+
+impl DeviceReadings {
+    /// Writes one down. A number that cannot be (not finite, negative, a part above the whole) is
+    /// absent.
+    pub fn set(&mut self, quantity: Quantity, reading: Reading) {
+        let unit = quantity.family().unit;
+        let is_possible = |value: f64| {
+            value.is_finite()
+                && (value >= 0.0 || unit == Unit::Celsius)
+                && (value <= 1.0 || unit != Unit::Ratio)
+        };
+        let reading = reading.and_then(|value| match is_possible(value) {
+            true => Ok(value),
+            false => Err(Absent::Impossible(value)),
+        });
+        self.0.insert(quantity, reading);
+    }
+
+    /// What was read, or why nothing.
+    pub fn get(&self, quantity: Quantity) -> Reading {
+        self.0.get(&quantity).cloned().unwrap_or(Err(Absent::NotAsked))
+    }
+
+    /// More in use than there is cannot be.
+    pub(super) fn checked(mut self) -> Self {
+        let total = self.get(Quantity::MemoryTotal);
+        for part in [Quantity::MemoryUsed, Quantity::MemoryReserved, Quantity::MemoryFree] {
+            if let (Ok(part_value), Ok(total)) = (self.get(part), &total) {
+                if part_value > *total {
+                    self.0.insert(part, Err(Absent::Impossible(part_value)));
+                }
+            }
+        }
+        self
+    }
+}

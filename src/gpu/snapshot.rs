@@ -1,0 +1,35 @@
+//! What the probe has read last, for programs.
+
+use std::time::Duration;
+
+use super::{Device, DeviceReadings, ProbeError};
+
+/// What is known of all GPUs at this moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GpuSnapshot {
+    /// What they are read by.
+    pub backend: &'static str,
+    /// Whether the driver is open and answers in time; `None` before the first answer.
+    pub up: Option<bool>,
+    /// Why it is not.
+    pub error: Option<ProbeError>,
+    /// Each GPU of the choice that was seen.
+    pub devices: Vec<DeviceSnapshot>,
+}
+
+/// What is known of one GPU.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeviceSnapshot {
+    /// What it is.
+    pub device: Device,
+    /// Whether it can be read.
+    pub is_up: bool,
+    /// Why it cannot.
+    pub error: Option<ProbeError>,
+    /// What was read last; `None` if that is too old.
+    pub readings: Option<DeviceReadings>,
+    /// How old that is.
+    pub age: Option<Duration>,
+}

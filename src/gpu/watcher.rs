@@ -1,0 +1,304 @@
+//! What the probe's thread does: open, list, read, again and again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Device, DeviceReadings, DeviceSelection, ErrorKind, GpuBackend, Notice, ProbeError, Wanted,
+    board::Board,
+};
+
+/// How often it is looked which GPUs there are.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// How often a driver is looked for where there is none.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// With some GPUs lost and others not, the driver is opened anew at most so often.
+const REOPEN_EVERY: Duration = Duration::from_secs(60);
+/// A lost GPU is tried once in so many rounds.
+const TRY_LOST_EVERY: u64 = 10;
+/// With all GPUs lost for so many rounds, the driver is opened anew.
+const ALL_LOST_ROUNDS: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) struct Watcher {
+    pub(super) backend: Box<dyn GpuBackend>,
+    pub(super) board: Arc<Board>,
+    selection: DeviceSelection,
+    wanted: Wanted,
+    interval: Duration,
+    session: Option<Session>,
+    is_released: bool,
+    /// How often in a row the driver could not be opened.
+    failures: u32,
+    /// When it was opened anew because all GPUs were lost.
+    reopened: Option<Instant>,
+    /// What was said last of the driver, and of the choice.
+    said: Option<String>,
+    said_of_choice: Option<String>,
+}
+
+/// From opening the driver until closing it.
+struct Session {
+    opened: Instant,
+    listed: Instant,
+    /// What there is has changed, as it seems.
+    must_list: bool,
+    devices: Vec<Device>,
+    chosen: Vec<Watched>,
+    rounds: u64,
+    all_lost: u32,
+    has_events: bool,
+}
+
+/// A GPU that is read.
+struct Watched {
+    place: usize,
+    is_lost: bool,
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    pub(super) fn new(
+        backend: Box<dyn GpuBackend>,
+        board: Arc<Board>,
+        selection: DeviceSelection,
+        extended: bool,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            backend,
+            board,
+            selection,
+            wanted: Wanted { extended, ..Wanted::default() },
+            interval,
+            session: None,
+            is_released: false,
+            failures: 0,
+            reopened: None,
+            said: None,
+            said_of_choice: None,
+        }
+    }
+
+    /// One round, and how long to rest after it. A backend that panics is one that failed.
+    pub(super) fn round(&mut self) -> Duration {
+        let round = catch_unwind(AssertUnwindSafe(|| self.try_round()));
+        let result = round.unwrap_or_else(|_| Err(panicked()));
+        self.board.rest(Instant::now());
+        match result {
+            Ok(pause) => pause,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Waits for an event of a GPU, if there are any to wait for; `false` if not.
+    pub(super) fn wait_for_event(&mut self, at_most: Duration) -> bool {
+        let Some(session) = self.session.as_mut().filter(|session| session.has_events) else {
+            return false;
+        };
+        // NB: it is meant to take that long, so the call is late only after that.
+        self.board.call(Instant::now() + at_most);
+        let backend = &mut self.backend;
+        let event = catch_unwind(AssertUnwindSafe(|| backend.event(at_most)));
+        self.board.rest(Instant::now());
+        match event {
+            Ok(Ok(Some(event))) => {
+                let is_it = |watched: &&Watched| watched.place == event.place;
+                if session.chosen.iter().any(|watched| is_it(&watched)) {
+                    self.board.has_reported(&session.devices[event.place].uuid, event.xid);
+                }
+            }
+            Ok(Ok(None)) => {}
+            // What is wrong shows with the next round.
+            Ok(Err(_)) | Err(_) => session.has_events = false,
+        }
+        true
+    }
+
+    /// Lets go of the driver, until it may go on.
+    pub(super) fn release(&mut self) {
+        self.close();
+        self.is_released = true;
+        self.board.released();
+    }
+
+    pub(super) const fn resume(&mut self) {
+        self.is_released = false;
+        self.failures = 0;
+    }
+
+    fn try_round(&mut self) -> Result<Duration, ProbeError> {
+        if self.is_released {
+            return Ok(LONGEST_PAUSE);
+        }
+        let began = Instant::now();
+        match &self.session {
+            None => self.open()?,
+            Some(session) if session.must_list || began - session.listed >= LIST_EVERY => {
+                self.list()?;
+            }
+            Some(_) => {}
+        }
+        let read_from = Instant::now();
+        self.read()?;
+        self.failures = 0;
+        let now = Instant::now();
+        self.board.round(now - read_from);
+        if self.should_reopen(now) {
+            self.reopened = Some(now);
+            self.close();
+            return Ok(self.interval);
+        }
+        // NB: rounds that were missed are not made up for.
+        Ok(self.interval.saturating_sub(now - began).max(Duration::from_millis(1)))
+    }
+
+    fn open(&mut self) -> Result<(), ProbeError> {
+        self.board.call(Instant::now());
+        self.backend.open()?;
+        let now = Instant::now();
+        self.session = Some(Session {
+            opened: now,
+            listed: now,
+            must_list: false,
+            devices: Vec::new(),
+            chosen: Vec::new(),
+            rounds: 0,
+            all_lost: 0,
+            has_events: false,
+        });
+        self.list()?;
+        self.board.opened();
+        let count = self.session.as_ref().map_or(0, |session| session.chosen.len());
+        let text =
+            format!("{}: the driver is open, GPUs and instances read: {count}", self.board.backend);
+        self.say(Notice::info(text));
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<(), ProbeError> {
+        self.board.call(Instant::now());
+        let devices = self.backend.list()?;
+        let Self { backend, selection, board, .. } = self;
+        let chosen = selection.choose(&devices, |place| {
+            board.call(Instant::now());
+            backend.processes(place)
+        });
+        self.wanted.processes = selection.pids();
+        let all: Vec<&Device> = chosen.places.iter().map(|place| &devices[*place]).collect();
+        board.listed(&all);
+        if let Some(session) = &mut self.session {
+            session.has_events = all.iter().any(|device| device.has_events);
+            let is_lost = |watched: &Watched| watched.is_lost;
+            let lost = session.chosen.iter().filter(|watched| is_lost(watched));
+            let lost: Vec<&str> = lost.map(|w| session.devices[w.place].uuid.as_str()).collect();
+            let watched = |place: &usize| {
+                let is_lost = lost.contains(&devices[*place].uuid.as_str());
+                Watched { place: *place, is_lost }
+            };
+            session.chosen = chosen.places.iter().map(watched).collect();
+            session.devices = devices;
+            session.listed = Instant::now();
+            session.must_list = false;
+        }
+        if self.said_of_choice != chosen.problem {
+            if let Some(problem) = &chosen.problem {
+                self.board.listener.tell(&Notice::warning(problem.clone()));
+            }
+            self.said_of_choice = chosen.problem;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), ProbeError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let is_try = session.rounds % TRY_LOST_EVERY == 0;
+        session.rounds += 1;
+        for watched in &mut session.chosen {
+            if watched.is_lost && !is_try {
+                continue;
+            }
+            let device = &session.devices[watched.place];
+            let mut readings = DeviceReadings::default();
+            self.board.call(Instant::now());
+            match self.backend.sample(watched.place, &self.wanted, &mut readings) {
+                Ok(()) => {
+                    self.board.was_read(&device.uuid, readings, Instant::now());
+                    if std::mem::take(&mut watched.is_lost) {
+                        let text =
+                            format!("GPU {} ({}) can be read again", device.index, device.uuid);
+                        self.board.listener.tell(&Notice::info(text));
+                    }
+                }
+                Err(error) if error.kind().is_of_the_whole() => return Err(error),
+                Err(error) => {
+                    if !std::mem::replace(&mut watched.is_lost, true) {
+                        session.must_list = true;
+                        let Device { index, uuid, .. } = device;
+                        let text = format!("GPU {index} ({uuid}) cannot be read: {error}");
+                        self.board.listener.tell(&Notice::warning(text));
+                    }
+                    self.board.is_down(&device.uuid, error);
+                }
+            }
+        }
+        let all_are = !session.chosen.is_empty() && session.chosen.iter().all(|w| w.is_lost);
+        session.all_lost = if all_are { session.all_lost + 1 } else { 0 };
+        Ok(())
+    }
+
+    fn should_reopen(&self, now: Instant) -> bool {
+        let is_long_ago = |then: Instant| now - then >= REOPEN_EVERY;
+        self.session.as_ref().is_some_and(|session| {
+            let some_are_lost = session.chosen.iter().any(|watched| watched.is_lost);
+            let all_are = session.all_lost >= ALL_LOST_ROUNDS;
+            // NB: the first time at once; then no more often than for a single one.
+            (all_are && self.reopened.is_none_or(is_long_ago))
+                || (some_are_lost && is_long_ago(session.opened))
+        })
+    }
+
+    fn failed(&mut self, error: ProbeError) -> Duration {
+        self.close();
+        let text = format!("{}: {error}", self.board.backend);
+        let is_absent = error.kind() == ErrorKind::NotPresent;
+        self.say(if is_absent { Notice::info(text) } else { Notice::warning(text) });
+        self.board.closed(error);
+        if is_absent {
+            return LOOK_EVERY;
+        }
+        let pause = Duration::from_secs(1 << self.failures.min(6)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        // NB: all those on one machine see the driver fail at the same moment.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        pause.mul_f64(0.75 + f64::from(now.subsec_nanos()) / 4e9)
+    }
+
+    fn close(&mut self) {
+        if self.session.take().is_some() {
+            self.board.call(Instant::now());
+        }
+        // NB: also what was opened by half.
+        let backend = &mut self.backend;
+        let _ = catch_unwind(AssertUnwindSafe(|| backend.close()));
+        self.board.rest(Instant::now());
+    }
+
+    fn say(&mut self, notice: Notice) {
+        let text = notice.to_string();
+        if self.said.as_ref() != Some(&text) {
+            self.board.listener.tell(&notice);
+            self.said = Some(text);
+        }
+    }
+}
+
+fn panicked() -> ProbeError {
+    ProbeError::new(ErrorKind::Other, "what reads the GPUs panicked")
+}
