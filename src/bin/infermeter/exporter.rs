@@ -7,7 +7,7 @@ use infermeter::record::Collect;
 use crate::{
     arguments,
     console::{bind, reachable, say},
-    log, page, processes,
+    gpu, log, page, processes,
     signals::Signals,
 };
 
@@ -25,6 +25,7 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     let listener = bind(page.key(), &page.address())?;
     let address = reachable(&listener)?;
     let mut signals = Signals::new()?;
+    let _gpus = gpu::watch(&settings.gpu, &meter)?;
 
     let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
     let at = settings.engine.engine_metrics.as_ref().map(|engine| engine.page_url());

@@ -3,7 +3,7 @@
 use clap::Args;
 use infermeter::engines::EngineMetrics;
 
-use super::{Engine, EngineProcess, Page};
+use super::{Engine, EngineProcess, Gpu, Page};
 
 #[derive(Args, Debug)]
 #[command(mut_arg("engine_metrics", |argument| argument.help(
@@ -19,6 +19,9 @@ pub(crate) struct Exporter {
 
     #[command(flatten)]
     pub(crate) page: Page,
+
+    #[command(flatten)]
+    pub(crate) gpu: Gpu,
 }
 
 // === impl Exporter ===

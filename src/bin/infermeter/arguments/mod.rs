@@ -4,6 +4,7 @@
 mod documented;
 mod engine;
 mod exporter;
+mod gpu;
 mod page;
 mod process;
 mod proxy;
@@ -17,9 +18,10 @@ use self::values::{address, label, seconds};
 pub(crate) use self::{
     engine::{Engine, Kind},
     exporter::Exporter,
+    gpu::{Gpu, GpuChoice, GpuMetrics, Which},
     page::{Log, Page},
     process::{EnginePid, EngineProcess},
-    proxy::{Gpu, Proxy},
+    proxy::Proxy,
 };
 
 /// Makes LLM inference services observable: metrics for Prometheus, from the token streams that go
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     ///
     /// Nobody is connected to.
     Check(Check),
+    /// Prints what can be read of each GPU, and why something cannot.
+    Gpus(GpuChoice),
     /// Prints every metric that there is, as Markdown.
     Metrics,
 }
@@ -98,6 +102,9 @@ pub(crate) struct Demo {
     #[arg(long = "label", env = "INFERMETER_LABEL", value_name = "KEY=VALUE")]
     #[arg(value_parser = label, value_delimiter = ',')]
     pub(crate) labels: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(crate) gpu: Gpu,
 }
 
 const FAULTS: &str = "\
@@ -141,7 +148,8 @@ mod tests {
     #[test]
     fn right_values() {
         let read = demo(&["--listen", "[::1]:0", "--seconds", "0.5", "--label", "a=1,b=x=y"]);
-        let Demo { listen, engine_listen, metrics_listen, seconds, rate, labels } = read.unwrap();
+        let Demo { listen, engine_listen, metrics_listen, seconds, rate, labels, gpu: _ } =
+            read.unwrap();
         assert_eq!((listen.as_str(), metrics_listen.as_str()), ("[::1]:0", "127.0.0.1:8001"));
         assert_eq!(engine_listen, "127.0.0.1:0");
         assert_eq!((seconds, rate), (Some(Duration::from_millis(500)), 10.0));

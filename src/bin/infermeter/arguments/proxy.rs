@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use infermeter::{layer::Endpoint, proxy::InjectUsage};
 
 use super::{
-    Engine, EngineProcess, Page,
+    Engine, EngineProcess, Gpu, Page,
     values::{address, duration, endpoint, size},
 };
 
@@ -112,8 +112,7 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_FAILURE_MESSAGES")]
     pub(crate) failure_messages: bool,
 
-    /// Whether to watch the GPUs. None is watched yet.
-    #[arg(long, env = "INFERMETER_GPU", value_name = "WHICH", default_value = "off")]
+    #[command(flatten)]
     pub(crate) gpu: Gpu,
 }
 
@@ -122,12 +121,6 @@ pub(crate) enum Inject {
     Auto,
     Always,
     Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Gpu {
-    Auto,
-    Off,
 }
 
 // === impl Inject ===
@@ -240,7 +233,7 @@ mod tests {
             ("--max-request-body", "20 M", "20MiB"),
             ("--workers", "0", "number"),
             ("--log", "xml", "text, json"),
-            ("--gpu", "maybe", "auto, off"),
+            ("--gpu", "maybe", "auto, nvml, off"),
         ] {
             let error = proxy(&[key, value]).unwrap_err();
             let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");

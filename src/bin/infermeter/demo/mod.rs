@@ -40,6 +40,7 @@ use self::{
 use crate::{
     arguments,
     console::{bind, reachable, say},
+    gpu,
     signals::Signals,
 };
 
@@ -63,7 +64,8 @@ const PACE: Pace = Pace { step: Duration::from_millis(8), token: Duration::from_
 const JOBS: usize = 64;
 
 pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>> {
-    let arguments::Demo { listen, engine_listen, metrics_listen, seconds, rate, labels } = settings;
+    let arguments::Demo { listen, engine_listen, metrics_listen, seconds, rate, labels, gpu: gpus } =
+        settings;
     let meter = Meter::builder().context_length(CONTEXT as u64);
     let meter = labels.into_iter().fold(meter, |meter, (key, value)| meter.label(key, value));
     let meter = meter.build()?.model(MODELS[0].name);
@@ -75,6 +77,7 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
         service: reachable(&listener)?,
         page: reachable(&page)?,
     };
+    let _gpus = gpu::watch(&gpus, &meter)?;
     let exporter = Prometheus::builder().meter(meter.clone()).serve_on(page)?;
 
     let (jobs, queue) = mpsc::channel(JOBS);

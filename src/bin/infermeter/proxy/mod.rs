@@ -11,9 +11,9 @@ use tokio::{sync::watch, time::timeout};
 
 use self::{behind::Behind, engines::Engines, threads::Threads};
 use crate::{
-    arguments::{self, Gpu},
+    arguments,
     console::{bind, reachable, say},
-    log, page, processes,
+    gpu, log, page, processes,
     signals::{Signals, Told},
 };
 
@@ -36,6 +36,7 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
 
     processes::watch(&settings.process, settings.upstream.as_deref(), proxy.meter()).await?;
+    let _gpus = gpu::watch(&settings.gpu, proxy.meter())?;
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
     let pages = engines.watch();
     let exporter = exporter.serve_on(page)?;
@@ -48,9 +49,6 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     page::warn_if_nobody_can_scrape(&settings.page);
     if settings.engine.is_merged() {
         pages.iter().for_each(|url| page::say_that_it_is_merged(url));
-    }
-    if settings.gpu == Gpu::Auto {
-        tracing::info!("--gpu auto: GPUs are not watched yet");
     }
 
     let told = signals.next().await;

@@ -1,0 +1,170 @@
+//! GPUs as an operator meets them: another process, over a driver of our own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+#![cfg(unix)]
+
+#[path = "gpu/driver.rs"]
+#[allow(dead_code, reason = "this test uses a part of it")]
+mod driver;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// How often it is looked for something, each 20 ms.
+const TRIES: u32 = 3000;
+
+#[test]
+fn gpus_are_printed_with_what_is_absent_and_why() {
+    let library = driver::copy(&[]);
+    let printed = infermeter(&library, &["gpus"], &[("FAKE_COUNT", "2")]);
+    let text = String::from_utf8(printed.stdout).unwrap();
+    assert!(printed.status.success(), "{text}");
+    for line in [
+        "GPU 0: NVIDIA H100, GPU-00000000, 00000000:10:00.0, 550.54.15",
+        "GPU 1: NVIDIA H100, GPU-00000001",
+        "  gpu_power_watts                                         312.345",
+        "  gpu_temperature_celsius                  memory         61",
+    ] {
+        assert!(text.contains(line), "{line:?}: {text}");
+    }
+    let arguments = ["gpus", "--gpu-devices", "1", "--gpu-metrics", "extended"];
+    let printed = infermeter(&library, &arguments, &[("FAKE_COUNT", "2")]);
+    let text = String::from_utf8(printed.stdout).unwrap();
+    assert!(!text.contains("GPU 0") && text.contains("GPU 1"), "{text}");
+    let absent = "gpu_sm_active_ratio                                     - (not supported";
+    assert!(text.contains(absent), "{text}");
+}
+
+#[test]
+fn without_a_driver_it_says_so_and_only_who_requires_one_ends() {
+    let nowhere = Path::new("/nowhere/libnvidia-ml.so.1");
+    let printed = infermeter(nowhere, &["gpus"], &[]);
+    let error = String::from_utf8(printed.stderr).unwrap();
+    assert!(!printed.status.success(), "{error}");
+    assert!(error.contains("no GPU can be read") && error.contains("/nowhere/"), "{error}");
+
+    let exporter = ["exporter", "--engine", "none", "--metrics-listen", "127.0.0.1:0"];
+    let required = [&exporter[..], &["--require-gpu"]].concat();
+    let ended = infermeter(nowhere, &required, &[]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && error.contains("--require-gpu: no GPU"), "{error}");
+    let never = [&required[..], &["--gpu", "off"]].concat();
+    let error = String::from_utf8(infermeter(nowhere, &never, &[]).stderr).unwrap();
+    assert!(error.contains("allowed are auto and nvml"), "{error}");
+
+    let mut program = Program::start(nowhere, &[], &[]);
+    program.until("gpu_probe_up{backend=\"nvml\"} 0.0\n");
+    program.until("gpu_devices{backend=\"nvml\"} 0.0\n");
+    program.ends();
+}
+
+/// A thread that a driver never lets go of holds up neither a page nor the end.
+#[test]
+fn a_driver_that_hangs_for_ever_holds_up_nothing() {
+    let library = driver::copy(&[]);
+    let mut program = Program::start(&library, &[], &[("FAKE_HANG", "3")]);
+    program.until("gpu_probe_up{backend=\"nvml\"} 0.0\n");
+    let page = program.page();
+    // What was read before it is there, as long as it is fresh; it may be gone by now.
+    assert!(page.contains("gpu_up{gpu=\"7\",uuid=\"GPU-00000007\",name=\"NVIDIA H100\"} 0.0\n"));
+    assert!(page.contains("gpu_probe_errors_total{backend=\"nvml\",kind=\"timeout\"} 1\n"));
+    assert!(page.contains("infermeter_build_info"), "{page}");
+    program.ends();
+}
+
+#[test]
+fn an_engine_has_the_gpus_that_are_named() {
+    let library = driver::copy(&[]);
+    let visible = [("CUDA_VISIBLE_DEVICES", "GPU-00000002")];
+    let named = ["--gpu-devices", "2"];
+    for (arguments, variables) in [(&named[..], &[][..]), (&[], &visible)] {
+        let mut program = Program::start(&library, arguments, variables);
+        let tie = "infermeter_engine_gpu_info{engine=\"0\",gpu=\"2\",uuid=\"GPU-00000002\"} 1.0\n";
+        let page = program.until(tie);
+        assert!(!page.contains("GPU-00000003"), "{page}");
+        program.ends();
+    }
+}
+
+fn infermeter(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(library, arguments, variables).output().unwrap()
+}
+
+fn command(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_infermeter"));
+    command.args(arguments).env_remove("CUDA_VISIBLE_DEVICES").envs(variables.iter().copied());
+    command.arg("--nvml-library").arg(library);
+    command
+}
+
+/// `infermeter exporter` without an engine.
+struct Program {
+    child: Child,
+    page: String,
+}
+
+// === impl Program ===
+
+impl Program {
+    fn start(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let exporter = ["exporter", "--engine", "none", "--metrics-listen", "127.0.0.1:0"];
+        let mut child = command(library, &[&exporter, arguments].concat(), variables)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let page = line.trim_end().rsplit_once("http://").unwrap().1;
+        Self { child, page: page.strip_suffix("/metrics").unwrap().to_owned() }
+    }
+
+    fn page(&self) -> String {
+        let mut socket = TcpStream::connect(&self.page).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Waits until the page has a line.
+    fn until(&self, line: &str) -> String {
+        for _ in 0..TRIES {
+            let page = self.page();
+            if page.contains(line) {
+                return page;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{line:?} does not come: {}", self.page());
+    }
+
+    /// SIGTERM ends it.
+    fn ends(&mut self) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        for _ in 0..TRIES {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
