@@ -199,7 +199,9 @@ impl Board {
                 gauge(&names::GPU_PROBE_DURATION_SECONDS, duration.as_secs_f64());
             }
         }
-        for (kind, count) in ErrorKind::ALL.iter().zip(state.errors) {
+        // NB: that there is no driver is no error, and goes on for ever on a machine without GPUs.
+        let errors = ErrorKind::ALL.iter().zip(state.errors);
+        for (kind, count) in errors.filter(|(kind, _)| **kind != ErrorKind::NotPresent) {
             let labels = [Arc::clone(&backend), kind.label().into()];
             out.push(&names::GPU_PROBE_ERRORS_TOTAL, labels, Value::Counter(count));
         }

@@ -283,7 +283,7 @@ Readings of a GPU that is lost, or of a driver that hangs, vanish after five sec
 at 0, and so do counters. What a GPU does not tell is not there: `infermeter gpus` says why.
 
 `reason` is `sw_power_cap`, `hw_slowdown`, `sw_thermal`, `hw_thermal` or `hw_power_brake`; `kind` of an
-error is `not_present`, `not_loaded`, `version_mismatch`, `permission`, `lost`, `timeout` or `other`.
+error is `not_loaded`, `version_mismatch`, `permission`, `lost`, `timeout` or `other`.
 
 `gpu_utilization_ratio` is near 1 as soon as anything runs: for autoscaling of a language model the
 queue and the KV cache say more.";

@@ -53,8 +53,8 @@ fn builder(choice: &GpuChoice) -> GpuProbeBuilder<Nvml> {
     let library = choice.nvml_library.iter();
     let backend = library.fold(Nvml::new(), |backend, path| backend.library(path));
     let devices = choice.devices();
-    // Who names some says whose they are.
-    let is_tied = devices.is_a_choice();
+    // Who names some, or all, says whose they are.
+    let is_tied = choice.gpu_devices.is_some() || devices.is_a_choice();
     let probe = GpuProbe::builder(backend)
         .devices(devices)
         .extended(choice.gpu_metrics == GpuMetrics::Extended);
