@@ -46,7 +46,14 @@ struct State {
     /// How long the last whole round took.
     duration: Option<Duration>,
     known: Vec<Known>,
-    rounds: u64,
+}
+
+/// GPUs that are not there any more.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    pub(super) any: bool,
+    /// Since the last time.
+    pub(super) new: Vec<Device>,
 }
 
 #[derive(Debug, Default)]
@@ -82,10 +89,6 @@ impl Board {
         self.end_call(now, None);
     }
 
-    pub(super) fn opened(&self) {
-        self.state().phase = Phase::Open;
-    }
-
     pub(super) fn closed(&self, error: ProbeError) {
         let mut state = self.state();
         state.errors[error.kind() as usize] += 1;
@@ -99,36 +102,43 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// These are there, and chosen. Instances that are not there any more were taken apart; a GPU
-    /// that is not is lost.
-    pub(super) fn listed(&self, devices: &[&Device]) {
+    /// What there is, and which of it is chosen. Instances that are not there any more were taken
+    /// apart; a GPU that is not is lost. Gives those of them that were not known to be.
+    pub(super) fn listed(&self, devices: &[Device], places: &[usize]) -> Lost {
+        let chosen: Vec<&Device> = places.iter().map(|place| &devices[*place]).collect();
+        let is_there = |known: &Known| devices.iter().any(|d| d.uuid == known.device.uuid);
+        let is_chosen = |known: &Known| chosen.iter().any(|d| d.uuid == known.device.uuid);
         let mut state = self.state();
         state.known.retain(|known| {
-            known.device.instance.is_none() || devices.iter().any(|d| d.uuid == known.device.uuid)
+            is_chosen(known) || (known.device.instance.is_none() && !is_there(known))
         });
-        for device in devices {
+        for device in &chosen {
             match state.known.iter_mut().find(|known| known.device.uuid == device.uuid) {
                 Some(known) => known.is_found(device),
                 None => state.known.push(Known::new((*device).clone())),
             }
         }
-        while state.known.len() > MOST_KNOWN.max(devices.len()) {
-            let is_gone = |known: &Known| devices.iter().all(|d| d.uuid != known.device.uuid);
+        while state.known.len() > MOST_KNOWN.max(chosen.len()) {
+            let is_gone = |known: &Known| !is_chosen(known);
             let Some(oldest) = state.known.iter().position(is_gone) else { break };
             state.known.remove(oldest);
         }
-        for known in &mut state.known {
-            if devices.iter().all(|device| device.uuid != known.device.uuid) {
-                let error =
-                    ProbeError::new(ErrorKind::Lost, "the driver does not show it any more");
-                known.is_down(Some(error));
+        let mut lost = Lost::default();
+        for known in state.known.iter_mut().filter(|known| !is_chosen(known)) {
+            let error = "the driver does not show it any more";
+            let error = ProbeError::new(ErrorKind::Lost, error);
+            lost.any = true;
+            if known.error.as_ref() != Some(&error) {
+                lost.new.push(known.device.clone());
             }
+            known.is_down(Some(error));
         }
         state.known.sort_by_key(|known| {
             let instance = known.device.instance.as_ref();
             let parts = instance.map(|part| (part.gpu_instance, part.compute_instance));
             (known.device.index, parts)
         });
+        lost
     }
 
     pub(super) fn was_read(&self, uuid: &str, readings: DeviceReadings, at: Instant) {
@@ -153,19 +163,20 @@ impl Board {
     }
 
     /// Every GPU was tried.
+    ///
+    /// NB: only now is the probe up. Before, there is nothing that was read, and no GPU would be
+    /// shown where there are eight.
     pub(super) fn round(&self, took: Duration) {
         let mut state = self.state();
+        state.phase = Phase::Open;
         state.duration = Some(took);
-        state.rounds += 1;
         drop(state);
         self.changed.notify_all();
     }
 
     /// Waits for the first round, or until it is known that there is none.
     pub(super) fn wait_for_first(&self, at_most: Duration) {
-        let is_waiting = |state: &mut State| {
-            state.rounds == 0 && matches!(state.phase, Phase::Starting | Phase::Open)
-        };
+        let is_waiting = |state: &mut State| matches!(state.phase, Phase::Starting);
         drop(self.changed.wait_timeout_while(self.state(), at_most, is_waiting));
     }
 
@@ -206,7 +217,8 @@ impl Board {
             out.push(&names::GPU_PROBE_ERRORS_TOTAL, labels, Value::Counter(count));
         }
         for known in &state.known {
-            known.write(now, self.stale_after, self.engine.as_ref(), out);
+            let is_down = state.up(is_late) == Some(false);
+            known.write(now, self.stale_after, is_down, self.engine.as_ref(), out);
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Known {
     labels: [Arc<str>; 3],
     instance: Arc<str>,
     last: Option<Last>,
+    /// Whether it was read, or could not be, at least once.
+    was_tried: bool,
     pub(super) error: Option<ProbeError>,
     counters: BTreeMap<Quantity, Growing>,
     xids: BTreeMap<Arc<str>, u64>,
@@ -53,6 +55,7 @@ impl Known {
             labels,
             instance: instance.unwrap_or_default().into(),
             last: None,
+            was_tried: false,
             error: None,
             counters: BTreeMap::new(),
             xids: codes.iter().map(|code| (code.to_string().into(), 0)).collect(),
@@ -63,7 +66,7 @@ impl Known {
     /// It is there again, perhaps under another number.
     pub(super) fn is_found(&mut self, device: &Device) {
         if self.device != *device {
-            let Self { device: _, labels, instance, last: _, error: _, counters: _, xids } = self;
+            let Self { labels, instance, xids, .. } = self;
             let found = Self::new(device.clone());
             (*labels, *instance) = (found.labels, found.instance);
             for (code, none) in found.xids {
@@ -82,14 +85,14 @@ impl Known {
         }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.last = Some(Last { readings, at, unix: unix.as_secs_f64() });
-        self.error = None;
+        (self.error, self.was_tried) = (None, true);
     }
 
     /// It cannot be read now.
     pub(super) fn is_down(&mut self, error: Option<ProbeError>) {
         self.last = None;
         if error.is_some() {
-            self.error = error;
+            (self.error, self.was_tried) = (error, true);
         }
     }
 
@@ -119,12 +122,16 @@ impl Known {
         &self,
         now: Instant,
         stale_after: Duration,
+        is_probe_down: bool,
         engine: Option<&Arc<str>>,
         out: &mut Readings,
     ) {
         let fresh = self.fresh(now, stale_after);
-        let up = Value::Gauge(f64::from(u8::from(fresh.is_some())));
-        out.push(&names::GPU_UP, self.labels.clone(), up);
+        // NB: a GPU whose turn has not come yet is not down.
+        if self.was_tried || is_probe_down {
+            let up = Value::Gauge(f64::from(u8::from(fresh.is_some())));
+            out.push(&names::GPU_UP, self.labels.clone(), up);
+        }
         self.write_info(out);
         if let Some(engine) = engine {
             let [index, uuid, _] = self.labels.clone();

@@ -112,6 +112,10 @@ impl DeviceSelection {
         !matches!(self.0, Choice::All)
     }
 
+    pub(super) const fn is_a_list(&self) -> bool {
+        matches!(self.0, Choice::List { .. })
+    }
+
     /// The processes that serve the model; this one, where nothing else is known.
     pub(super) fn pids(&self) -> Vec<u32> {
         match &self.0 {

@@ -1,6 +1,7 @@
 //! What the probe's thread does: open, list, read, again and again.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Device, DeviceReadings, DeviceSelection, ErrorKind, GpuBackend, Notice, ProbeError, Wanted,
-    board::Board,
+    board::Board, selection::Chosen,
 };
 
 /// How often it is looked which GPUs there are.
@@ -37,6 +38,11 @@ pub(super) struct Watcher {
     failures: u32,
     /// When it was opened anew because all GPUs were lost.
     reopened: Option<Instant>,
+    /// Those of a list that was resolved once, by their identity: when a GPU is lost, the others may
+    /// get other numbers, and CUDA's list would end at the lost one.
+    pinned: Vec<String>,
+    /// GPUs that cannot be read, by their identity.
+    lost: BTreeSet<String>,
     /// What was said last of the driver, and of the choice.
     said: Option<String>,
     said_of_choice: Option<String>,
@@ -48,6 +54,8 @@ struct Session {
     listed: Instant,
     /// What there is has changed, as it seems.
     must_list: bool,
+    /// A GPU is not there any more.
+    is_one_gone: bool,
     devices: Vec<Device>,
     chosen: Vec<Watched>,
     rounds: u64,
@@ -81,6 +89,8 @@ impl Watcher {
             is_released: false,
             failures: 0,
             reopened: None,
+            pinned: Vec::new(),
+            lost: BTreeSet::new(),
             said: None,
             said_of_choice: None,
         }
@@ -140,9 +150,7 @@ impl Watcher {
         let began = Instant::now();
         match &self.session {
             None => self.open()?,
-            Some(session) if session.must_list || began - session.listed >= LIST_EVERY => {
-                self.list()?;
-            }
+            Some(session) if session.must_be_listed(began) => self.list()?,
             Some(_) => {}
         }
         let read_from = Instant::now();
@@ -167,6 +175,7 @@ impl Watcher {
             opened: now,
             listed: now,
             must_list: false,
+            is_one_gone: false,
             devices: Vec::new(),
             chosen: Vec::new(),
             rounds: 0,
@@ -174,7 +183,6 @@ impl Watcher {
             has_events: false,
         });
         self.list()?;
-        self.board.opened();
         let count = self.session.as_ref().map_or(0, |session| session.chosen.len());
         let text =
             format!("{}: the driver is open, GPUs and instances read: {count}", self.board.backend);
@@ -186,26 +194,36 @@ impl Watcher {
         self.board.call(Instant::now());
         let devices = self.backend.list()?;
         let Self { backend, selection, board, .. } = self;
-        let chosen = selection.choose(&devices, |place| {
+        let mut chosen = selection.choose(&devices, |place| {
             board.call(Instant::now());
             backend.processes(place)
         });
+        if selection.is_a_list() {
+            let is_there = |uuid: &String| devices.iter().any(|device| device.uuid == *uuid);
+            if self.pinned.iter().all(is_there) {
+                let whole = chosen.places.iter().map(|place| &devices[*place]);
+                let whole = whole.filter(|device| device.instance.is_none());
+                self.pinned = whole.map(|device| device.uuid.clone()).collect();
+            } else {
+                chosen = pinned(&self.pinned, &devices);
+            }
+        }
         self.wanted.processes = selection.pids();
-        let all: Vec<&Device> = chosen.places.iter().map(|place| &devices[*place]).collect();
-        board.listed(&all);
+        let gone = board.listed(&devices, &chosen.places);
+        for Device { index, uuid, .. } in gone.new {
+            let text = format!("GPU {index} ({uuid}) is not shown by the driver any more");
+            board.listener.tell(&Notice::warning(text));
+        }
         if let Some(session) = &mut self.session {
-            session.has_events = all.iter().any(|device| device.has_events);
-            let is_lost = |watched: &Watched| watched.is_lost;
-            let lost = session.chosen.iter().filter(|watched| is_lost(watched));
-            let lost: Vec<&str> = lost.map(|w| session.devices[w.place].uuid.as_str()).collect();
             let watched = |place: &usize| {
-                let is_lost = lost.contains(&devices[*place].uuid.as_str());
+                let is_lost = self.lost.contains(&devices[*place].uuid);
                 Watched { place: *place, is_lost }
             };
             session.chosen = chosen.places.iter().map(watched).collect();
+            session.has_events = chosen.places.iter().any(|place| devices[*place].has_events);
             session.devices = devices;
             session.listed = Instant::now();
-            session.must_list = false;
+            (session.must_list, session.is_one_gone) = (false, gone.any);
         }
         if self.said_of_choice != chosen.problem {
             if let Some(problem) = &chosen.problem {
@@ -231,6 +249,7 @@ impl Watcher {
                 Ok(()) => {
                     self.board.was_read(&device.uuid, readings, Instant::now());
                     if std::mem::take(&mut watched.is_lost) {
+                        self.lost.remove(&device.uuid);
                         let text =
                             format!("GPU {} ({}) can be read again", device.index, device.uuid);
                         self.board.listener.tell(&Notice::info(text));
@@ -240,6 +259,7 @@ impl Watcher {
                 Err(error) => {
                     if !std::mem::replace(&mut watched.is_lost, true) {
                         session.must_list = true;
+                        self.lost.insert(device.uuid.clone());
                         let Device { index, uuid, .. } = device;
                         let text = format!("GPU {index} ({uuid}) cannot be read: {error}");
                         self.board.listener.tell(&Notice::warning(text));
@@ -256,7 +276,8 @@ impl Watcher {
     fn should_reopen(&self, now: Instant) -> bool {
         let is_long_ago = |then: Instant| now - then >= REOPEN_EVERY;
         self.session.as_ref().is_some_and(|session| {
-            let some_are_lost = session.chosen.iter().any(|watched| watched.is_lost);
+            let some_are_lost =
+                session.is_one_gone || session.chosen.iter().any(|watched| watched.is_lost);
             let all_are = session.all_lost >= ALL_LOST_ROUNDS;
             // NB: the first time at once; then no more often than for a single one.
             (all_are && self.reopened.is_none_or(is_long_ago))
@@ -297,6 +318,25 @@ impl Watcher {
             self.said = Some(text);
         }
     }
+}
+
+// === impl Session ===
+
+impl Session {
+    fn must_be_listed(&self, now: Instant) -> bool {
+        let is_try = self.is_one_gone && self.rounds % TRY_LOST_EVERY == 0;
+        self.must_list || is_try || now - self.listed >= LIST_EVERY
+    }
+}
+
+/// Those of the GPUs that are still there, with their instances.
+fn pinned(uuids: &[String], devices: &[Device]) -> Chosen {
+    let is_pinned = |(_, device): &(usize, &Device)| {
+        let whole = device.instance.as_ref().map_or(&device.uuid, |instance| &instance.parent_uuid);
+        uuids.contains(whole)
+    };
+    let places = devices.iter().enumerate().filter(is_pinned).map(|(place, _)| place).collect();
+    Chosen { places, problem: None }
 }
 
 fn panicked() -> ProbeError {
