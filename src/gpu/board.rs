@@ -4,6 +4,7 @@ use std::{
     any::Any,
     collections::BTreeSet,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -181,7 +182,7 @@ impl Board {
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> GpuSnapshot {
-        let is_late = self.find_late(now);
+        let is_late = self.look_for_late(now);
         let state = self.state();
         let error = match &state.phase {
             _ if is_late => Some(ProbeError::new(ErrorKind::Timeout, self.late())),
@@ -194,7 +195,7 @@ impl Board {
     }
 
     pub(super) fn write(&self, now: Instant, out: &mut Readings) {
-        let is_late = self.find_late(now);
+        let is_late = self.look_for_late(now);
         let state = self.state();
         let backend: Arc<str> = self.backend.into();
         if let Some(up) = state.up(is_late) {
@@ -223,28 +224,38 @@ impl Board {
     }
 
     /// Whether the driver is late. Nobody but who looks can find that out: the thread waits for it.
-    fn find_late(&self, now: Instant) -> bool {
-        let mut state = self.state();
-        let is_late =
-            state.call.is_some_and(|began| now.saturating_duration_since(began) > self.deadline);
-        let is_new = is_late && !state.is_late;
-        if is_new {
-            state.is_late = true;
-            state.errors[ErrorKind::Timeout as usize] += 1;
-        }
-        drop(state);
-        if is_new {
-            self.listener.tell(&Notice::warning(self.late()));
+    ///
+    /// NB: who looks may hold a lock, and waits for nobody: the listener is told by a thread of its own.
+    fn look_for_late(&self, now: Instant) -> bool {
+        let (is_late, notice) = self.find_late(now);
+        if let Some(notice) = notice {
+            let listener = self.listener.clone();
+            let teller = thread::Builder::new().name("infermeter-gpu-late".to_owned());
+            let _ = teller.spawn(move || listener.tell(&notice));
         }
         is_late
     }
 
+    /// Whether the driver is late, and what there is to say if that is new.
+    fn find_late(&self, now: Instant) -> (bool, Option<Notice>) {
+        let mut state = self.state();
+        let is_late =
+            state.call.is_some_and(|began| now.saturating_duration_since(began) > self.deadline);
+        if !is_late || state.is_late {
+            return (is_late, None);
+        }
+        state.is_late = true;
+        state.errors[ErrorKind::Timeout as usize] += 1;
+        (true, Some(Notice::warning(self.late())))
+    }
+
     fn end_call(&self, now: Instant, next: Option<Instant>) {
-        self.find_late(now);
+        let (_, notice) = self.find_late(now);
         let mut state = self.state();
         let was_late = std::mem::take(&mut state.is_late);
         state.call = next;
         drop(state);
+        notice.iter().for_each(|notice| self.listener.tell(notice));
         if was_late {
             let notice = format!("{}: the driver answers again", self.backend);
             self.listener.tell(&Notice::info(notice));

@@ -71,8 +71,8 @@ impl<B: GpuBackend> GpuProbeBuilder<B> {
         self
     }
 
-    /// Who is told what happens to the probe, for a log; called by the probe's thread, or by that
-    /// which takes a view.
+    /// Who is told what happens to the probe, for a log; called by the probe's thread, or, while that
+    /// waits for the driver, by another one.
     pub fn on_notice(mut self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(listener);
         self

@@ -158,7 +158,11 @@ fn a_gpu_of_which_nothing_can_be_read_is_down() {
 #[test]
 fn a_call_that_hangs_costs_what_comes_after_it_alone() {
     let driver = Driver::new();
-    let (meter, probe) = watch(&driver);
+    let notices: Arc<Mutex<Vec<String>>> = Arc::default();
+    let said = Arc::clone(&notices);
+    let builder = builder(driver.path())
+        .on_notice(move |notice| said.lock().unwrap().push(notice.to_string()));
+    let (meter, probe) = ready(builder);
     driver.say(5, What::Hang, 1);
     until_is(&meter, &names::GPU_PROBE_UP, &["nvml 0"]);
     let errors = shown(&meter, &names::GPU_PROBE_ERRORS_TOTAL);
@@ -177,6 +181,9 @@ fn a_call_that_hangs_costs_what_comes_after_it_alone() {
     probe.resume();
     until_is(&meter, &names::GPU_PROBE_UP, &["nvml 1"]);
     assert_eq!(shown(&meter, &names::GPU_POWER_WATTS).len(), 8);
+    let notices = notices.lock().unwrap();
+    let count = |text: &str| notices.iter().filter(|notice| notice.contains(text)).count();
+    assert_eq!((count("has not answered"), count("answers again")), (1, 1), "{notices:?}");
 }
 
 #[test]
