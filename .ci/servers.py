@@ -139,7 +139,8 @@ def page(checks, after):
     """The page as text: what linters and another parser say."""
     lines = after.text.splitlines()
     names = sorted({line.split()[2] for line in lines if line.startswith("# TYPE ")})
-    foreign = [name for name in names if not name.startswith(("vllm:", "infermeter_", "process_"))]
+    own = ("vllm:", "infermeter_", "process_", "gpu_")
+    foreign = [name for name in names if not name.startswith(own)]
     checks.equal("families of nobody", foreign, [])
 
     code, said = promtool(after.text)
@@ -153,9 +154,9 @@ def page(checks, after):
     with_colon = [name for name in names if ":" in name]
     checks.within("promtool, names with a colon", len(colons), len(with_colon), len(with_colon) + 2)
     checks.equal("promtool, its exit code for that", code, 3)
-    ours = [line for line in lines if re.match(r"(# \w+ )?(infermeter|process)_", line)]
-    checks.within("lines of infermeter_* and process_*", len(ours), 50, len(lines))
-    checks.equal("promtool, infermeter_* and process_*", promtool("\n".join(ours) + "\n"), (0, []))
+    ours = [line for line in lines if re.match(r"(# \w+ )?(infermeter|process|gpu)_", line)]
+    checks.within("lines without the prefix", len(ours), 50, len(lines))
+    checks.equal("promtool, names without the prefix", promtool("\n".join(ours) + "\n"), (0, []))
 
     samples = [line for line in lines if not line.startswith("#")]
     checks.equal("prometheus_client reads every sample", len(after.samples), len(samples))

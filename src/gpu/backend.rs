@@ -119,7 +119,8 @@ pub struct ProbeError {
 pub enum ErrorKind {
     /// There is no driver here. Looked for again each minute.
     NotPresent,
-    /// The driver is installed but not loaded, or not open any more: it is opened anew.
+    /// There is a GPU, but its driver is not loaded, not whole, or not open any more: it is opened
+    /// anew.
     NotLoaded,
     /// The library and the driver are of different versions, as after an upgrade: it is opened anew.
     VersionMismatch,

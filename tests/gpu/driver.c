@@ -3,7 +3,7 @@
  * Each copy of the file that is loaded has GPUs of its own. A test says what they do by `fake`; what
  * runs in another process, by the variables that are read when the library is opened.
  *
- * -DEMPTY leaves all symbols out, -DBARE all but the one that opens it. -DWORN makes it answer 18
+ * -DRENUMBERED gives fields the numbers that they have since driver 580.82; -DEMPTY leaves all symbols out, -DBARE all but the one that opens it. -DWORN makes it answer 18
  * (version mismatch) after so many calls. */
 
 #include <stdint.h>
@@ -214,7 +214,12 @@ int nvmlDeviceGetFieldValues(device d, int count, struct field *fields) {
         switch (f->id) {
         case 82: f->type = 1; f->value.u = 61; break;
         case 74: f->value.ull = 1500000000; break;
+#ifdef RENUMBERED
+        case 251: case 252: f->value.ull = 99; break;
+        case 269: case 270: f->value.ull = 250000000; break;
+#else
         case 251: case 252: f->value.ull = 250000000; break;
+#endif
         case 197: f->value.ull = 111; break;
         case 198: f->value.ull = 222; break;
         case 138: f->value.ull = is_all ? 18000 : 1000; break;

@@ -6,7 +6,7 @@ use infermeter::{
 };
 
 use crate::{
-    driver::{Driver, MACHINE, What},
+    driver::{self, Driver, MACHINE, What},
     support::*,
 };
 
@@ -81,6 +81,20 @@ fn what_is_extended_is_there_where_asked_for() {
     until_is(&meter, &names::GPU_SM_ACTIVE_RATIO, &["0 GPU-00000000 0.25"]);
     is(&names::GPU_TENSOR_ACTIVE_RATIO, &["0 GPU-00000000 0.25"]);
     is(&names::GPU_DRAM_ACTIVE_RATIO, &[]);
+}
+
+/// Since driver 580.82 some fields have other numbers, and others have theirs.
+#[test]
+fn fields_of_newer_drivers() {
+    let path = driver::copy(&["-DRENUMBERED", "-DDRIVER=\"580.95.05\""]);
+    let choice = DeviceSelection::list("0").unwrap();
+    let (meter, _probe) = ready(builder(&path).extended(true).devices(choice));
+    let expected = [
+        "0 GPU-00000000 sw_power_cap 1.5",
+        "0 GPU-00000000 sw_thermal 0.25",
+        "0 GPU-00000000 hw_thermal 0.25",
+    ];
+    assert_eq!(shown(&meter, &names::GPU_THROTTLED_SECONDS_TOTAL), expected);
 }
 
 #[test]

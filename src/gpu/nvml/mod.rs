@@ -88,11 +88,8 @@ impl GpuBackend for Nvml {
             return Err(broken());
         }
         let library = Library::open(self.path.as_deref()).map_err(|error| {
-            let error = in_words(&error);
-            match hint(error.kind()) {
-                Some(hint) => ProbeError::new(error.kind(), format!("{error}; {hint}")),
-                None => error,
-            }
+            let has_gpu = Path::new("/dev/nvidiactl").exists();
+            with_hint(in_words(&error), has_gpu)
         })?;
         if !library.can_close() {
             self.is_broken = true;
@@ -170,18 +167,34 @@ impl fmt::Debug for Nvml {
     }
 }
 
-/// What to do where there is a GPU, or seems to be.
-fn hint(kind: ErrorKind) -> Option<&'static str> {
-    match kind {
-        ErrorKind::NotPresent if Path::new("/dev/nvidiactl").exists() => Some(
+/// The same, and what to do. Where there is a GPU, a library that is not there is an error too.
+fn with_hint(error: ProbeError, has_gpu: bool) -> ProbeError {
+    let (kind, hint) = match error.kind() {
+        ErrorKind::NotPresent if has_gpu => (
+            ErrorKind::NotLoaded,
             "there is a GPU: in a container, let NVIDIA_DRIVER_CAPABILITIES have `utility`, or name \
              the library's file",
         ),
-        ErrorKind::NotLoaded => Some("load the driver's kernel module"),
-        ErrorKind::VersionMismatch => {
-            Some("the driver was upgraded: load its kernel module anew, or restart the machine")
+        kind @ ErrorKind::NotLoaded => (kind, "load the driver's kernel module"),
+        kind @ ErrorKind::VersionMismatch => {
+            (kind, "the driver was upgraded: load its kernel module anew, or restart the machine")
         }
-        ErrorKind::Permission => Some("let this user read and write /dev/nvidia*"),
-        _ => None,
+        kind @ ErrorKind::Permission => (kind, "let this user read and write /dev/nvidia*"),
+        _ => return error,
+    };
+    ProbeError::new(kind, format!("{error}; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_there_is_an_error_where_there_is_a_gpu() {
+        let error = || ProbeError::new(ErrorKind::NotPresent, "no such file");
+        assert_eq!(with_hint(error(), false), error());
+        let there = with_hint(error(), true);
+        assert_eq!(there.kind(), ErrorKind::NotLoaded);
+        assert!(there.to_string().starts_with("no such file; there is a GPU"), "{there}");
     }
 }
