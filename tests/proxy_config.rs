@@ -9,8 +9,10 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// Longer than anything here takes, on any machine.
 const LONG: Duration = Duration::from_secs(30);

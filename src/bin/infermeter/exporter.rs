@@ -28,8 +28,10 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     let _gpus = gpu::watch(&settings.gpu, &meter)?;
 
     let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
-    let at = settings.engine.engine_metrics.as_ref().map(|engine| engine.page_url());
-    processes::watch(&settings.process, at.as_deref(), &meter).await?;
+    processes::watch_own(&meter);
+    if let Some(pid) = settings.process.engine_pid {
+        processes::watch_engine(pid, &settings.process_of(pid)?, &meter).await?;
+    }
     let watch = match engine {
         Some(engine) => {
             let engine = engine.process(settings.process.engine_pid.is_none());

@@ -11,7 +11,7 @@ use infermeter::{
 };
 use tokio::{net::lookup_host, time::timeout};
 
-use crate::arguments::{EnginePid, EngineProcess};
+use crate::arguments::EnginePid;
 
 /// How long the name of the engine's machine may take to be resolved.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(5);
@@ -23,25 +23,20 @@ struct Logged {
     said: Option<Option<(u32, MemoryKind)>>,
 }
 
-/// Watches this process from now on, and those of the engine at a URL if that was asked for.
-pub(crate) async fn watch(
-    settings: &EngineProcess,
-    engine: Option<&str>,
-    meter: &Meter,
-) -> Result<(), String> {
+/// Watches this process from now on.
+pub(crate) fn watch_own(meter: &Meter) {
     if let Some(own) = Process::observer() {
         meter.watch(source::INFERMETER_PROCESS, own);
     }
-    let tree = match settings.engine_pid {
-        None => return Ok(()),
-        Some(EnginePid::Is(pid)) => {
-            ProcessTree::of(pid).map_err(|error| format!("--engine-pid: {error}"))?
+}
+
+/// Watches the processes of the engine at a URL from now on.
+pub(crate) async fn watch_engine(pid: EnginePid, url: &str, meter: &Meter) -> Result<(), String> {
+    let tree = match pid {
+        EnginePid::Is(pid) => {
+            ProcessTree::of(pid).map_err(|error| format!("{}: {error}", EnginePid::KEY))?
         }
-        Some(EnginePid::Auto) => {
-            let engine =
-                engine.ok_or("--engine-pid auto: --engine-metrics has to say where it is")?;
-            ProcessTree::listening(addresses(engine).await)
-        }
+        EnginePid::Auto => ProcessTree::listening(addresses(url).await),
     };
     meter.watch(source::PROCESS, Logged { tree, said: None });
     Ok(())

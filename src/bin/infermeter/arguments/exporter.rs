@@ -3,7 +3,7 @@
 use clap::Args;
 use infermeter::engines::EngineMetrics;
 
-use super::{Engine, EngineProcess, Gpu, Page};
+use super::{Engine, EnginePid, EngineProcess, Gpu, Page};
 
 #[derive(Args, Debug)]
 #[command(mut_arg("engine_metrics", |argument| argument.help(
@@ -27,6 +27,16 @@ pub(crate) struct Exporter {
 // === impl Exporter ===
 
 impl Exporter {
+    /// Where the engine is whose process is to be found.
+    pub(crate) fn process_of(&self, pid: EnginePid) -> Result<String, String> {
+        let at = self.engine.engine_metrics.as_ref().map(|engine| engine.page_url());
+        let missing = "--engine-pid auto: --engine-metrics has to say where it is";
+        match pid {
+            EnginePid::Auto => at.ok_or_else(|| missing.to_owned()),
+            EnginePid::Is(_) => Ok(at.unwrap_or_default()),
+        }
+    }
+
     /// The engine; `None` where there is none on purpose.
     pub(crate) fn engine(&self) -> Result<Option<EngineMetrics>, String> {
         let engine = self.engine.metrics(None).map_err(|_| {

@@ -1,5 +1,7 @@
 //! The arguments of whoever watches the processes of an engine.
 
+use std::str::FromStr;
+
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -7,7 +9,7 @@ pub(crate) struct EngineProcess {
     /// The process of the engine on this machine, with all that it has started: its number, or
     /// `auto` for the one that listens on the engine's port. Without it `process_*` are what the
     /// engine's page says.
-    #[arg(long, env = "INFERMETER_ENGINE_PID", value_name = "PID", value_parser = which)]
+    #[arg(long, env = "INFERMETER_ENGINE_PID", value_name = "PID")]
     #[arg(allow_negative_numbers = true)]
     pub(crate) engine_pid: Option<EnginePid>,
 }
@@ -19,11 +21,22 @@ pub(crate) enum EnginePid {
     Is(u32),
 }
 
-fn which(text: &str) -> Result<EnginePid, String> {
-    match text.parse() {
-        Ok(pid) if pid > 0 => Ok(EnginePid::Is(pid)),
-        _ if text == "auto" => Ok(EnginePid::Auto),
-        _ => Err("allowed is the number of a process, or auto".into()),
+// === impl EnginePid ===
+
+impl EnginePid {
+    /// Where it is said: as a flag, and in a file.
+    pub(crate) const KEY: &str = "--engine-pid, or engine_pid";
+}
+
+impl FromStr for EnginePid {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(pid) if pid > 0 => Ok(Self::Is(pid)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err("allowed is the number of a process, or auto"),
+        }
     }
 }
 
@@ -33,10 +46,11 @@ mod tests {
 
     #[test]
     fn numbers_and_auto() {
-        assert_eq!(which("4711"), Ok(EnginePid::Is(4711)));
-        assert_eq!(which("auto"), Ok(EnginePid::Auto));
+        assert_eq!("4711".parse(), Ok(EnginePid::Is(4711)));
+        assert_eq!("auto".parse(), Ok(EnginePid::Auto));
         for text in ["", "0", "-1", "Auto", "1.5", "4294967296", "vllm"] {
-            assert!(which(text).unwrap_err().contains("number of a process, or auto"), "{text}");
+            let error = text.parse::<EnginePid>().unwrap_err();
+            assert!(error.contains("number of a process, or auto"), "{text}");
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Proxy {
     pub(crate) upstream: Option<String>,
 
     /// A file with several services, in place of `--upstream`: `[[upstream]]` tables with name, url,
-    /// models, variant, engine and engine_metrics. `infermeter check FILE` tells what it means.
+    /// models, variant, engine, engine_metrics and engine_pid. `infermeter check FILE` tells what it means.
     #[arg(long, env = "INFERMETER_CONFIG", value_name = "FILE")]
     #[arg(conflicts_with_all = ["models", "engine_metrics", "engine", "engine_pid"])]
     pub(crate) config: Option<PathBuf>,

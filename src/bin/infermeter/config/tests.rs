@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Upstream, file::read};
-use crate::arguments::Kind;
+use crate::arguments::{EnginePid, Kind};
 
 fn flaws(text: &str) -> Vec<String> {
     let error = read(Path::new("a.toml"), text).unwrap_err().to_string();
@@ -31,6 +31,7 @@ fn a_file_that_is_right() {
         variant: variant.map(str::to_owned),
         engine: Kind::Auto,
         engine_metrics: None,
+        engine_pid: None,
     };
     let config = read(Path::new("a.toml"), text).unwrap();
     assert_eq!(
@@ -62,6 +63,15 @@ fn the_page_of_each_engine() {
 }
 
 #[test]
+fn the_process_of_an_engine() {
+    for (pid, expected) in [("4711", EnginePid::Is(4711)), ("\"auto\"", EnginePid::Auto)] {
+        let text = format!("[[upstream]]\nname = \"a\"\nurl = \"http://h\"\nengine_pid = {pid}");
+        let config = read(Path::new("a.toml"), &text).unwrap();
+        assert_eq!(config.upstreams[0].engine_pid, Some(expected));
+    }
+}
+
+#[test]
 fn each_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
     const A: &str = "[[upstream]]\nname = \"a\"\nurl = \"http://h\"\n";
     let long = "x".repeat(257);
@@ -77,7 +87,7 @@ fn each_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
             format!("{A}Name = \"b\"\n"),
             4,
             "upstream.Name:",
-            "allowed are name, url, models, variant, engine, engine_metrics",
+            "allowed are name, url, models, variant, engine, engine_metrics, engine_pid",
         ),
         ("\n[[upstream]]\nurl = \"http://h\"".to_owned(), 2, "upstream.name:", "missing"),
         ("\n[[upstream]]\nname = \"a\"".to_owned(), 2, "upstream.url:", "missing"),
@@ -109,6 +119,9 @@ fn each_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
         (format!("{A}engine = \"ollama\""), 4, "upstream.engine:", "allowed are auto, dynamo"),
         (format!("{A}engine = true"), 4, "upstream.engine:", "boolean; allowed is a string"),
         (format!("{A}engine_metrics = \"h\""), 4, "upstream.engine_metrics:", "http://HOST"),
+        (format!("{A}engine_pid = -4"), 4, "upstream.engine_pid:", "-4; allowed is the number"),
+        (format!("{A}engine_pid = \"me\""), 4, "upstream.engine_pid:", "me; allowed is the number"),
+        (format!("{A}engine_pid = true"), 4, "upstream.engine_pid:", "boolean; allowed is the"),
         (format!("{A}variant = true"), 4, "upstream.variant:", "boolean; allowed is a string"),
         (format!("{A}models = \"m\""), 4, "upstream.models:", "string; allowed is a list of names"),
         (format!("{A}models = []"), 4, "upstream.models:", "empty; allowed is a list"),

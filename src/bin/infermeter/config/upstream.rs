@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::flaws::Found;
-use crate::arguments::Kind;
+use crate::arguments::{EnginePid, Kind};
 
 /// A service behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) struct Upstream {
     pub(crate) engine: Kind,
     /// The page of the engine, where it is said.
     pub(crate) engine_metrics: Option<String>,
+    pub(crate) engine_pid: Option<EnginePid>,
 }
 
 /// The same, and where it stands; what is missing is wrong, and was told.
@@ -36,9 +37,10 @@ pub(super) struct Read {
     variant: Option<Spanned<String>>,
     engine: Option<Spanned<String>>,
     engine_metrics: Option<Spanned<String>>,
+    engine_pid: Option<EnginePid>,
 }
 
-const KEYS: &str = "name, url, models, variant, engine, engine_metrics";
+const KEYS: &str = "name, url, models, variant, engine, engine_metrics, engine_pid";
 
 /// How long the name of a model may be, in bytes: as a label can have.
 const LONGEST_MODEL: usize = 256;
@@ -74,7 +76,8 @@ impl Upstream {
 
 impl From<Read> for Upstream {
     /// NB: of one with which nothing is wrong.
-    fn from(Read { name, url, models, variant, engine, engine_metrics }: Read) -> Self {
+    fn from(read: Read) -> Self {
+        let Read { name, url, models, variant, engine, engine_metrics, engine_pid } = read;
         let text = |text: Option<Spanned<String>>| text.map(Spanned::into_inner);
         Self {
             name: text(name).unwrap_or_default(),
@@ -83,6 +86,7 @@ impl From<Read> for Upstream {
             variant: text(variant),
             engine: text(engine).and_then(|word| Kind::of(&word)).unwrap_or_default(),
             engine_metrics: text(engine_metrics),
+            engine_pid,
         }
     }
 }
@@ -100,6 +104,7 @@ impl Read {
                 "variant" => read.variant = string("variant", value, found),
                 "engine" => read.engine = string("engine", value, found),
                 "engine_metrics" => read.engine_metrics = string("engine_metrics", value, found),
+                "engine_pid" => read.engine_pid = pid(value, found),
                 other => {
                     let what = format!("upstream.{other}: it is not known; allowed are {KEYS}");
                     found.push(key.span(), what);
@@ -157,6 +162,22 @@ fn string(
                 other.type_str()
             );
             found.push(value.span(), what);
+            None
+        }
+    }
+}
+
+/// A number, or `auto`.
+fn pid(value: &Spanned<DeValue<'_>>, found: &mut Found<'_>) -> Option<EnginePid> {
+    let text = match value.get_ref() {
+        DeValue::Integer(number) => number.as_str(),
+        DeValue::String(text) => text,
+        other => other.type_str(),
+    };
+    match text.parse() {
+        Ok(pid) => Some(pid),
+        Err(allowed) => {
+            found.push(value.span(), format!("upstream.engine_pid: it is {text}; {allowed}"));
             None
         }
     }

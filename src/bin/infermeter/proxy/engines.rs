@@ -1,13 +1,26 @@
-//! The engines behind the proxy, whose pages are read.
+//! The engines behind the proxy: their pages, and their processes.
 
 use infermeter::{Meter, engines::EngineMetrics};
 
 use super::Behind;
-use crate::arguments;
+use crate::{
+    arguments::{self, EnginePid},
+    processes,
+};
 
-/// An engine whose page is read, and whose upstream it tells of.
 #[derive(Debug)]
-pub(super) struct Engines(Vec<(EngineMetrics, Meter)>);
+pub(super) struct Engines(Vec<Engine>);
+
+/// What is asked of the engine of an upstream.
+#[derive(Debug)]
+struct Engine {
+    /// That of its upstream.
+    url: String,
+    metrics: Option<EngineMetrics>,
+    pid: Option<EnginePid>,
+    /// What it tells is of this upstream.
+    meter: Meter,
+}
 
 // === impl Engines ===
 
@@ -17,39 +30,45 @@ impl Engines {
         behind: &Behind,
         meter: &Meter,
     ) -> Result<Self, String> {
-        let is_merged = settings.engine.is_merged();
-        let has_process = settings.process.engine_pid.is_none();
-        let asked =
-            |engine: EngineMetrics| engine.merge(is_merged).compare(true).process(has_process);
-        match behind {
+        let mut engines = match behind {
             Behind::One(url) => {
-                let engine = settings.engine.metrics(Some(url))?.map(|engine| {
-                    match settings.models.first() {
-                        Some(model) => engine.model(model),
-                        None => engine,
-                    }
+                let metrics = settings.engine.metrics(Some(url))?;
+                let metrics = metrics.map(|engine| match settings.models.first() {
+                    Some(model) => engine.model(model),
+                    None => engine,
                 });
-                let engines = engine.map(|engine| (asked(engine), meter.clone()));
-                Ok(Self(engines.into_iter().collect()))
+                let (url, pid) = (url.clone(), settings.process.engine_pid);
+                vec![Engine { url, metrics, pid, meter: meter.clone() }]
             }
             Behind::File(config) => {
                 let engines = config.upstreams.iter().map(|upstream| {
                     let meter = meter.upstream(&upstream.name, upstream.variant.as_deref());
-                    Ok(upstream.metrics()?.map(|engine| (asked(engine), meter)))
+                    let (metrics, pid) = (upstream.metrics()?, upstream.engine_pid);
+                    Ok(Engine { url: upstream.url.clone(), metrics, pid, meter })
                 });
-                let engines: Result<Vec<_>, String> = engines.collect();
-                Ok(Self(engines?.into_iter().flatten().collect()))
+                engines.collect::<Result<_, String>>()?
             }
+        };
+        for Engine { metrics, pid, .. } in &mut engines {
+            *metrics = metrics.take().map(|engine| {
+                engine.merge(settings.engine.is_merged()).compare(true).process(pid.is_none())
+            });
         }
+        Ok(Self(engines))
     }
 
-    /// Reads their pages from now on, whether they are there yet or not; the URLs of the pages.
-    pub(super) fn watch(self) -> Vec<String> {
-        let watched = self.0.into_iter().map(|(engine, meter)| {
-            let url = engine.page_url();
-            tokio::spawn(async move { engine.watch(&meter).await.run().await });
-            url
-        });
-        watched.collect()
+    /// Watches them from now on, whether they are there yet or not; the URLs of their pages.
+    pub(super) async fn watch(self) -> Result<Vec<String>, String> {
+        let mut pages = Vec::new();
+        for Engine { url, metrics, pid, meter } in self.0 {
+            if let Some(pid) = pid {
+                processes::watch_engine(pid, &url, &meter).await?;
+            }
+            if let Some(engine) = metrics {
+                pages.push(engine.page_url());
+                tokio::spawn(async move { engine.watch(&meter).await.run().await });
+            }
+        }
+        Ok(pages)
     }
 }

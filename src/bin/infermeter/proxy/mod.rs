@@ -35,10 +35,10 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let exporter = page::exporter(&settings.page, proxy.meter())?;
     let mut signals = Signals::new()?;
 
-    processes::watch(&settings.process, settings.upstream.as_deref(), proxy.meter()).await?;
+    processes::watch_own(proxy.meter());
     let _gpus = gpu::watch(&settings.gpu, proxy.meter())?;
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
-    let pages = engines.watch();
+    let pages = engines.watch().await?;
     let exporter = exporter.serve_on(page)?;
     let (stop, stopped) = watch::channel(false);
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
