@@ -30,7 +30,9 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
     processes::watch_own(&meter);
     if let Some(pid) = settings.process.engine_pid {
-        processes::watch_engine(pid, &settings.process_of(pid)?, &meter).await?;
+        processes::watch_engine(pid, &settings.process_of(pid)?, &meter)
+            .await
+            .map_err(|error| format!("--engine-pid: {error}"))?;
     }
     let watch = match engine {
         Some(engine) => {

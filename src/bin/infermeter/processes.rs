@@ -33,9 +33,7 @@ pub(crate) fn watch_own(meter: &Meter) {
 /// Watches the processes of the engine at a URL from now on.
 pub(crate) async fn watch_engine(pid: EnginePid, url: &str, meter: &Meter) -> Result<(), String> {
     let tree = match pid {
-        EnginePid::Is(pid) => {
-            ProcessTree::of(pid).map_err(|error| format!("{}: {error}", EnginePid::KEY))?
-        }
+        EnginePid::Is(pid) => ProcessTree::of(pid).map_err(|error| error.to_string())?,
         EnginePid::Auto => ProcessTree::listening(addresses(url).await),
     };
     meter.watch(source::PROCESS, Logged { tree, said: None });

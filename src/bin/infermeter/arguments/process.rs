@@ -23,11 +23,6 @@ pub(crate) enum EnginePid {
 
 // === impl EnginePid ===
 
-impl EnginePid {
-    /// Where it is said: as a flag, and in a file.
-    pub(crate) const KEY: &str = "--engine-pid, or engine_pid";
-}
-
 impl FromStr for EnginePid {
     type Err = &'static str;
 

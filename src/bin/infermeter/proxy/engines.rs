@@ -14,6 +14,8 @@ pub(super) struct Engines(Vec<Engine>);
 /// What is asked of the engine of an upstream.
 #[derive(Debug)]
 struct Engine {
+    /// Where its process is said.
+    key: String,
     /// That of its upstream.
     url: String,
     metrics: Option<EngineMetrics>,
@@ -38,13 +40,21 @@ impl Engines {
                     None => engine,
                 });
                 let (url, pid) = (url.clone(), settings.process.engine_pid);
-                vec![Engine { url, metrics, pid, meter: meter.clone() }]
+                vec![Engine {
+                    key: "--engine-pid".to_owned(),
+                    url,
+                    metrics,
+                    pid,
+                    meter: meter.clone(),
+                }]
             }
             Behind::File(config) => {
                 let engines = config.upstreams.iter().map(|upstream| {
                     let meter = meter.upstream(&upstream.name, upstream.variant.as_deref());
                     let (metrics, pid) = (upstream.metrics()?, upstream.engine_pid);
-                    Ok(Engine { url: upstream.url.clone(), metrics, pid, meter })
+                    let (key, url) =
+                        (format!("{}: engine_pid", upstream.name), upstream.url.clone());
+                    Ok(Engine { key, url, metrics, pid, meter })
                 });
                 engines.collect::<Result<_, String>>()?
             }
@@ -60,9 +70,10 @@ impl Engines {
     /// Watches them from now on, whether they are there yet or not; the URLs of their pages.
     pub(super) async fn watch(self) -> Result<Vec<String>, String> {
         let mut pages = Vec::new();
-        for Engine { url, metrics, pid, meter } in self.0 {
+        for Engine { key, url, metrics, pid, meter } in self.0 {
             if let Some(pid) = pid {
-                processes::watch_engine(pid, &url, &meter).await?;
+                let watched = processes::watch_engine(pid, &url, &meter).await;
+                watched.map_err(|error| format!("{key}: {error}"))?;
             }
             if let Some(engine) = metrics {
                 pages.push(engine.page_url());
