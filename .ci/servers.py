@@ -83,12 +83,12 @@ class Prometheus(Server):
         assert answer["status"] == "success" and not answer.get("warnings"), answer
         return answer["data"]
 
-    def series(self, query):
-        return self.api("query", query=query)["result"]
+    def series(self, query, **when):
+        return self.api("query", query=query, **when)["result"]
 
-    def value(self, query):
+    def value(self, query, **when):
         """The value of the one series that a query gives; None where there is none."""
-        result = self.series(query)
+        result = self.series(query, **when)
         assert len(result) < 2, f"{query} gives {len(result)} series: {result}"
         return float(result[0]["value"][1]) if result else None
 

@@ -70,7 +70,8 @@ def run(binary, folder, servers, checks):
     engine.stop()
     up = lambda: merged.page().sum("infermeter_source_up", source="engine")
     wait_for("the end of the engine on the page", lambda: up() == 0)
-    left = [family.name for family in merged.page().families if not family.name.startswith("infermeter_")]
+    ours = ("infermeter_", "gpu_")
+    left = [family.name for family in merged.page().families if not family.name.startswith(ours)]
     checks.equal("engine gone: families", left, [])
     wait_for("the same without the engine's page",
              lambda: alone.page().sum("infermeter_source_up", source="engine") == 0)
