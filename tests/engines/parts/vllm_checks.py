@@ -165,7 +165,7 @@ def crowd(checks, engine, gateway, queue_time=False):
     """Twelve streams on four slots: all told, and who runs and who waits at the same moment."""
     name = "twelve streams"
     kinds = [(CHAT_PATH, CHAT | STREAM), (PROMPT_PATH, PROMPT | STREAM), (CHAT_PATH, CHAT | ASKED)]
-    requests = [(path, body | {"max_tokens": 400, "ignore_eos": True, "seed": at})
+    requests = [(path, body | {"max_tokens": 800, "ignore_eos": True, "seed": at})
                 for at in range(4) for path, body in kinds]
     before, page = engine.counters(), Page(gateway.page_url)
 
