@@ -168,6 +168,7 @@ impl EngineMetrics {
     /// Asks it once, and makes it the source `engine` of a meter, whether it has answered or not;
     /// an [optional](Self::optional) one only where it has a page.
     pub async fn watch(self, meter: &Meter) -> EngineWatch {
+        meter.has_page();
         // Unknown is treated as an engine that has all, so that no others are published before.
         meter.are_told(self.kind.map_or(&ALL_HISTOGRAMS[..], EngineKind::histograms));
         let last = Arc::new(Mutex::new(Last::Failed("it was not asked yet".into())));

@@ -19,10 +19,15 @@ impl Meter {
     /// Which of those histograms of its upstream that can be either are told by a source, and not
     /// recorded.
     pub(crate) fn are_told(&self, families: &[&'static Family]) {
-        for (family, is_told) in EITHER.iter().zip(&self.upstream.owners.0) {
+        for (family, is_told) in EITHER.iter().zip(&self.upstream.owners.either) {
             let is_it = |told: &&Family| std::ptr::eq(*told, *family);
             is_told.store(families.iter().any(is_it), Relaxed);
         }
+    }
+
+    /// The page of an engine is watched, which has all that its upstream is asked for.
+    pub(crate) fn has_page(&self) {
+        self.upstream.owners.has_page.store(true, Relaxed);
     }
 
     /// What has been counted for its upstream.

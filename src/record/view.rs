@@ -263,7 +263,7 @@ impl View<'_> {
         }
     }
 
-    /// A series for each model whose engines do not tell it themselves.
+    /// A series for each model of which no engine tells it.
     fn unless_told(
         &mut self,
         told: &Readings,
@@ -275,7 +275,8 @@ impl View<'_> {
             let is_told = |told: &Series| {
                 let of = told.labels.get(family.labels.len()..).unwrap_or_default();
                 let is_of = of.is_empty() || of == [Arc::clone(upstream), Arc::clone(variant)];
-                told.labels.first() == Some(&series.label) && is_of
+                let is_of_model = told.labels.first() == Some(&series.label);
+                is_of && (is_of_model || series.upstream.owners.tells_of_all_models(family))
             };
             if told.series(family).iter().any(is_told) {
                 continue;

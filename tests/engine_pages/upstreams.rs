@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use infermeter::{InferenceLayer, Meter, exporter::Prometheus, names::Naming};
+use infermeter::{InferenceLayer, Meter, exporter::Prometheus, names::Naming, record::Collect};
 
 use super::server::{Server, lines, render, watched};
 
@@ -145,4 +145,36 @@ async fn queue_times_are_told_by_one_and_recorded_for_the_other() {
     assert_eq!(of("none"), [""; 0], "{counts:?}");
     let [told] = of("tells")[..] else { panic!("{counts:?}") };
     assert_ne!(told, "0");
+}
+
+/// An engine counts its adapters, and its second names, under the name of its model: what waits and
+/// runs would stand on the page twice beside what is seen from outside.
+#[tokio::test]
+async fn an_engine_that_names_one_model_tells_of_all_of_its_upstream() {
+    let meter = Meter::new();
+    for model in ["m", "adapter"] {
+        drop(meter.upstream("tells", None).model(model));
+        drop(meter.upstream("not", None).model(model));
+    }
+    let server = Server::start();
+    server.page(
+        "/metrics",
+        "# TYPE vllm:num_requests_running gauge\n\
+         vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 2.0\n",
+    );
+    let watch = watched(server.engine(), &meter.upstream("tells", None)).await;
+    let told_by = |family: &str| {
+        let page = render(Prometheus::builder().meter(meter.clone()));
+        let lines = lines(&page, family).into_iter();
+        lines.filter(|line| line.contains("\"tells\"")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let engines = r#"vllm:num_requests_running{model_name="m",engine="0",upstream="tells",variant="none"} 2.0"#;
+    assert_eq!(told_by("vllm:num_requests_running{"), [engines]);
+    // What it does not tell is what is seen from outside, and so is all once it is gone.
+    assert_eq!(told_by("vllm:num_requests_waiting{").len(), 2);
+    drop(watch);
+    meter.sample();
+    assert_eq!(told_by("vllm:num_requests_running{").len(), 2);
+    let page = render(Prometheus::builder().meter(meter.clone()));
+    assert_eq!(page.matches("vllm:num_requests_running{").count(), 4, "{page}");
 }
