@@ -15,7 +15,10 @@ use super::{
     kind::{ALL_HISTOGRAMS, Asked},
     told::{Told, is_of_process},
 };
-use crate::record::{Meter, Readings, SourceError};
+use crate::{
+    record::{Meter, Readings, SourceError},
+    upstream::without_user,
+};
 
 /// The name of the source.
 const SOURCE: &str = "engine";
@@ -88,7 +91,7 @@ impl EngineMetrics {
     /// If it is not such a URL.
     pub fn at(url: &str) -> Result<Self, EngineError> {
         let client = Client::at(url);
-        let client = client.map_err(|problem| EngineError { url: url.to_owned(), problem })?;
+        let client = client.map_err(|problem| EngineError { url: without_user(url), problem })?;
         Ok(Self {
             client,
             kind: None,

@@ -1,7 +1,7 @@
 //! What is said of a service that the proxy stands in front of.
 
 use super::{ProxyError, pool::Address};
-use crate::engines::EngineKind;
+use crate::{engines::EngineKind, upstream::without_user};
 
 /// One of several services behind a proxy; see [`Proxy::routing`](super::Proxy::routing).
 ///
@@ -80,15 +80,6 @@ impl Upstream {
             return Err(ProxyError::UpstreamVariant(variant));
         }
         Ok(Self { variant: Some(variant), ..self })
-    }
-}
-
-/// A URL as it can be told: errors are in logs, where no password belongs.
-fn without_user(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}"),
-        None => url.to_owned(),
     }
 }
 

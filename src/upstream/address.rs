@@ -91,6 +91,15 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// A URL as it can be told: errors are in logs, where no password belongs.
+pub(crate) fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 
 use self::connector::Connector;
 pub(crate) use self::{
-    address::Address,
+    address::{Address, without_user},
     error::{SendError, Why, causes},
 };
 

@@ -31,6 +31,10 @@ fn a_url_is_that_of_the_engine_or_of_its_page() {
         let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");
         [url, wrong, "allowed is http://HOST[:PORT][/PATH]"].into_iter().for_each(says);
     }
+    // Errors are in logs, where no password belongs.
+    let error = EngineMetrics::at("http://me:secret@h/metrics").unwrap_err();
+    assert!(error.to_string().contains("http://…@h/metrics"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }
 
 #[tokio::test]

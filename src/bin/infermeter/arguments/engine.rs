@@ -1,8 +1,11 @@
 //! The arguments of whoever reads the page of an engine.
 
+use std::ffi::OsStr;
+
 use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
 };
 use infermeter::engines::{EngineKind, EngineMetrics};
 
@@ -11,7 +14,7 @@ pub(crate) struct Engine {
     /// The page of the engine, if it is not /metrics of the upstream: http://HOST:PORT or
     /// https://HOST:PORT, with its path if that is not /metrics.
     #[arg(long, env = "INFERMETER_ENGINE_METRICS", value_name = "URL")]
-    #[arg(value_parser = |url: &str| EngineMetrics::at(url).map_err(|error| error.to_string()))]
+    #[arg(value_parser = At)]
     pub(crate) engine_metrics: Option<EngineMetrics>,
 
     /// Which engine it is; of `none` no page is read.
@@ -40,6 +43,10 @@ pub(crate) enum EnginePage {
     /// They do not.
     Off,
 }
+
+/// Reads the URL of an engine.
+#[derive(Clone, Debug)]
+struct At;
 
 const AUTO: &str = "auto";
 const NONE: &str = "none";
@@ -106,6 +113,25 @@ impl Kind {
             Self::Known(kind) => Some(kind),
             Self::Auto | Self::None => None,
         }
+    }
+}
+
+// === impl At ===
+
+impl TypedValueParser for At {
+    type Value = EngineMetrics;
+
+    /// NB: a parser of another kind would have its error repeat the value, password and all.
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _argument: Option<&clap::Arg>,
+        url: &OsStr,
+    ) -> Result<EngineMetrics, clap::Error> {
+        EngineMetrics::at(&url.to_string_lossy()).map_err(|error| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--engine-metrics: {error}\n"))
+                .with_cmd(command)
+        })
     }
 }
 

@@ -104,6 +104,9 @@ mod tests {
             let says = |part: &str| assert!(error.contains(part), "{part:?}: {error}");
             [key, value, allowed].into_iter().for_each(says);
         }
+        let error = exporter(&["--engine-metrics", "http://me:secret@h"]).unwrap_err();
+        assert!(error.contains("--engine-metrics") && error.contains("passwords"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
