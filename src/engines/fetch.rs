@@ -54,6 +54,11 @@ impl Client {
         Ok(Self { upstream, root, page })
     }
 
+    /// The same, where these certificates (PEM) alone are trusted.
+    pub(super) fn trusting(self, pem: &[u8]) -> Result<Self, String> {
+        Ok(Self { upstream: Upstream::new(&tls::trusting(pem)?, LIMIT), ..self })
+    }
+
     pub(super) const fn page(&self) -> &Uri {
         &self.page
     }

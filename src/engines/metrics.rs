@@ -49,12 +49,9 @@ pub struct EngineMetrics {
     every: Duration,
 }
 
-/// A URL that cannot be used; the message says what is wrong and what is allowed.
+/// A URL, or certificates, that cannot be used; the message says what is wrong and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineError {
-    url: String,
-    problem: String,
-}
+pub struct EngineError(String);
 
 /// An engine that is a source of a meter. [`run`](Self::run) keeps its readings fresh; dropped, they
 /// are gone.
@@ -91,7 +88,10 @@ impl EngineMetrics {
     /// If it is not such a URL.
     pub fn at(url: &str) -> Result<Self, EngineError> {
         let client = Client::at(url);
-        let client = client.map_err(|problem| EngineError { url: without_user(url), problem })?;
+        let client = client.map_err(|problem| {
+            let url = without_user(url);
+            EngineError(format!("the URL {url:?} of the engine cannot be used: {problem}"))
+        })?;
         Ok(Self {
             client,
             kind: None,
@@ -102,6 +102,18 @@ impl EngineMetrics {
             process: true,
             every: Duration::from_secs(1),
         })
+    }
+
+    /// Trusts these certificates (PEM) for an `https` URL, and no others. Default: those that browsers
+    /// trust.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
+    pub fn ca(mut self, pem: &[u8]) -> Result<Self, EngineError> {
+        let wrong = |error| EngineError(format!("the certificates of the engine: {error}"));
+        self.client = self.client.trusting(pem).map_err(wrong)?;
+        Ok(self)
     }
 
     /// Which engine it is. Default: what its page, `/v1/models` or `/version` show.
@@ -341,8 +353,7 @@ fn has_version(body: &bytes::Bytes) -> bool {
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, problem } = self;
-        write!(f, "the URL {url:?} of the engine cannot be used: {problem}")
+        f.write_str(&self.0)
     }
 }
 

@@ -11,7 +11,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use infermeter::proxy::ProxyBuilder;
+use infermeter::{Meter, engines::EngineMetrics, proxy::ProxyBuilder, record::Collect};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -264,4 +264,21 @@ async fn an_upstream_that_is_not_trusted_is_not_spoken_to() {
         assert_eq!(running.ended(1).await, ["default chat_completions failure unreachable 502 1"]);
         running.end().await;
     }
+}
+
+/// The page of an engine is behind the same certificate as the engine.
+#[tokio::test]
+async fn a_page_by_tls_is_read_from_who_is_trusted() {
+    let address = tls(&[b"h2", b"http/1.1"]).await;
+    for (ca, is_up) in [(Some(CERTIFICATE), true), (Some(OTHER), false), (None, false)] {
+        let engine = EngineMetrics::at(&format!("https://{address}")).unwrap();
+        let engine = ca.map_or_else(|| Ok(engine.clone()), |ca| engine.clone().ca(ca)).unwrap();
+        let meter = Meter::new();
+        let _watch = engine.watch(&meter).await;
+        meter.sample();
+        assert_eq!(meter.sources()[0].up, Some(is_up), "{:?}", meter.sources());
+    }
+    let engine = EngineMetrics::at("https://h").unwrap();
+    let error = engine.ca(b"none").unwrap_err().to_string();
+    assert!(error.contains("there is no certificate in it; allowed are"), "{error}");
 }

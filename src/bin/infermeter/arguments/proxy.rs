@@ -95,7 +95,7 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_MAX_REQUEST_BODY", value_name = "SIZE", value_parser = size)]
     pub(crate) max_request_body: Option<u64>,
 
-    /// Certificates (PEM) to trust for an https upstream, in place of those that browsers trust.
+    /// Certificates (PEM) to trust for an https upstream and the page of its engine, in place of those that browsers trust.
     #[arg(long, env = "INFERMETER_UPSTREAM_CA", value_name = "FILE")]
     pub(crate) upstream_ca: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use infermeter::{Meter, engines::EngineMetrics};
 use super::Behind;
 use crate::{
     arguments::{self, EnginePid},
-    processes,
+    page, processes,
 };
 
 #[derive(Debug)]
@@ -59,10 +59,15 @@ impl Engines {
                 engines.collect::<Result<_, String>>()?
             }
         };
+        let ca = settings.upstream_ca.as_deref();
+        let ca = ca.map(|path| page::read("--upstream-ca", path)).transpose()?;
         for Engine { metrics, pid, .. } in &mut engines {
-            *metrics = metrics.take().map(|engine| {
-                engine.merge(settings.engine.is_merged()).compare(true).process(pid.is_none())
-            });
+            let Some(mut engine) = metrics.take() else { continue };
+            if let Some(pem) = &ca {
+                engine = engine.ca(pem).map_err(|error| error.to_string())?;
+            }
+            engine = engine.merge(settings.engine.is_merged()).compare(true);
+            *metrics = Some(engine.process(pid.is_none()));
         }
         Ok(Self(engines))
     }
