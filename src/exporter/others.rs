@@ -110,7 +110,7 @@ fn push_sample(
     upstream: Option<&[Arc<str>; 2]>,
     ours: &[StaticLabel],
 ) {
-    let mut text = String::new();
+    let (mut text, mut taken) = (String::new(), Vec::new());
     let is_upstreams = |key: &str| upstream.is_some() && UPSTREAM_LABELS.contains(&key);
     for (key, value) in &sample.labels {
         let mut name = Cow::Borrowed(&**key);
@@ -119,11 +119,12 @@ fn push_sample(
             name = format!("exported_{name}").into();
         }
         push_label(&mut text, &name, value);
+        taken.push(name);
     }
     for (key, value) in UPSTREAM_LABELS.iter().zip(upstream.into_iter().flatten()) {
         push_label(&mut text, key, value);
     }
-    let is_free = |key: &str| !is_upstreams(key) && sample.label(key).is_none();
+    let is_free = |key: &str| !is_upstreams(key) && !taken.iter().any(|name| name == key);
     for label in ours.iter().filter(|label| is_free(label.key())) {
         push_label(&mut text, label.key(), label.value());
     }

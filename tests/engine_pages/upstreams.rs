@@ -118,6 +118,18 @@ async fn what_does_not_fit_is_left_out() {
     assert!(page.contains(&format!("infermeter_series{{zone=\"z\",variant=\"ours\"}} {lines}.0")));
 }
 
+/// A page with a label twice on a line is refused as a whole.
+#[tokio::test]
+async fn what_makes_room_for_the_label_of_an_upstream_meets_no_label_of_ours() {
+    let server = Server::start();
+    server.page("/metrics", "# TYPE x gauge\nx{upstream=\"theirs\"} 1\n");
+    let meter = Meter::builder().label("exported_upstream", "ours").build().unwrap();
+    let _watch = watched(server.engine().merge(true), &meter.upstream("a", None)).await;
+    let page = render(Prometheus::builder().meter(meter));
+    let x = r#"x{exported_upstream="theirs",upstream="a",variant="none"} 1"#;
+    assert_eq!(lines(&page, "x{"), [x]);
+}
+
 #[tokio::test]
 async fn queue_times_are_told_by_one_and_recorded_for_the_other() {
     let meter = Meter::new();
