@@ -286,6 +286,9 @@ impl EngineWatch {
                 self.drift.compare(&kind.counted(&asked), self.meter.counted());
                 self.drift.tell(&mut told);
             }
+        } else if self.model.is_some() {
+            // It has said what it serves, and is none of those that have them.
+            self.meter.are_told(&[]);
         }
         if self.engine.process {
             told.process(&page);

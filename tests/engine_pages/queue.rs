@@ -74,6 +74,26 @@ async fn beside_an_engine_that_has_none_ours_are_told() {
 }
 
 #[tokio::test]
+async fn beside_an_engine_that_is_none_of_those_known_ours_are_told() {
+    let server = Server::start();
+    server.page("/metrics", "own_thing 1\n");
+    server.page("/v1/models", r#"{"data":[{"id":"m","owned_by":"somebody"}]}"#);
+    let meter = meter();
+    let _watch = watched(server.engine(), &meter).await;
+    assert_eq!(queue_times(&meter), [("m".to_owned(), vec![], 0.0)]);
+}
+
+/// One that has not said yet what it serves may be one that has them.
+#[tokio::test]
+async fn beside_an_engine_that_is_not_there_yet_nobody_tells() {
+    let server = Server::start();
+    server.page("/metrics", "own_thing 1\n");
+    let meter = meter();
+    let _watch = watched(server.engine(), &meter).await;
+    assert_eq!(queue_times(&meter), []);
+}
+
+#[tokio::test]
 async fn counts_that_fall_are_left_out() {
     for (right, wrong) in [
         ("le=\"+Inf\",model_name=\"m\"} 4", "le=\"+Inf\",model_name=\"m\"} 2"),
