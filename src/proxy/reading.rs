@@ -51,7 +51,8 @@ impl Forward {
             }
             return Ok(Read { body, spliced: None, route });
         };
-        let model = request.model.as_deref();
+        // NB: an empty name is none; so vLLM takes it.
+        let model = request.model.as_deref().filter(|model| !model.is_empty());
         let route = routes.for_model(model).inspect_err(|_| meter.model(OTHER))?;
         let listing = route.known.get();
         route.gets(meter, listing.label(model));

@@ -36,7 +36,6 @@ impl Routes {
     /// Where a request for this model goes; `Err` where there are several upstreams and none of them
     /// has it.
     pub(super) fn for_model(&self, model: Option<&str>) -> Result<&Route, Refusal> {
-        // NB: an empty name is none; so vLLM takes it.
         let Some(model) = model.filter(|model| self.are_several() && !model.is_empty()) else {
             return Ok(self.first());
         };

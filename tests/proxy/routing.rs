@@ -169,13 +169,14 @@ async fn the_model_decides() {
             "b2 chat_completions success other 200 second b-side 1",
             "both chat_completions success other 200 first none 1",
             "lora chat_completions success other 200 first none 1",
-            "me/a chat_completions success other 200 first none 2",
-            "other chat_completions success other 200 first none 1",
+            // And the one that names none.
+            "me/a chat_completions success other 200 first none 3",
         ]
     );
     // What was in flight has moved as well: nothing is left where nobody was asked.
     let scrape = running.scrape();
-    for name in ["infermeter_requests_received_total", "infermeter_requests_in_flight"] {
+    for name in ["vllm:request_total", "infermeter_requests_in_flight"] {
+        assert!(scrape.values(name, "upstream").contains(&"none"), "{name}");
         assert_eq!(scrape.sum(name, &[("upstream", "none")]), 0, "{name}");
     }
 }
