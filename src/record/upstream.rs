@@ -133,10 +133,7 @@ impl Upstream {
     /// The name of a source of it on series, which no other source has.
     pub(super) fn source_label(&self, name: &str, is_taken: impl Fn(&str) -> bool) -> String {
         let [upstream, variant] = &self.labels;
-        if !self.is_some() {
-            return name.to_owned();
-        }
-        let short = format!("{name}:{upstream}");
+        let short = if self.is_some() { format!("{name}:{upstream}") } else { name.to_owned() };
         if is_taken(&short) { format!("{short}:{variant}") } else { short }
     }
 

@@ -66,6 +66,21 @@ fn each_tells_under_the_labels_of_its_upstream() {
     assert!(page.contains(duplicates), "{page}");
 }
 
+/// Two series of one source would be one series twice.
+#[test]
+fn no_source_is_called_as_that_of_an_upstream_is() {
+    let meter = Meter::new();
+    meter.upstream("a", None).watch("engine", tells(1.0));
+    meter.watch("engine:a", tells(2.0));
+    assert_eq!(
+        lines(&page_of(&meter), "infermeter_source_up"),
+        [
+            r#"infermeter_source_up{source="engine:a"} 1.0"#,
+            r#"infermeter_source_up{source="engine:a:none"} 1.0"#,
+        ]
+    );
+}
+
 #[test]
 fn one_that_fails_takes_its_own_series_only() {
     let meter = Meter::new();
