@@ -104,15 +104,15 @@ impl Board {
     }
 
     /// What there is, and which of it is chosen. Instances that are not there any more were taken
-    /// apart; a GPU that is not is lost. Gives those of them that were not known to be.
+    /// apart; a GPU that is not is lost, with its instances. Gives those of them that were not known
+    /// to be.
     pub(super) fn listed(&self, devices: &[Device], places: &[usize]) -> Lost {
         let chosen: Vec<&Device> = places.iter().map(|place| &devices[*place]).collect();
-        let is_there = |known: &Known| devices.iter().any(|d| d.uuid == known.device.uuid);
+        // NB: of an instance, whether its GPU is.
+        let is_there = |known: &Known| devices.iter().any(|d| d.uuid == known.device.whole());
         let is_chosen = |known: &Known| chosen.iter().any(|d| d.uuid == known.device.uuid);
         let mut state = self.state();
-        state.known.retain(|known| {
-            is_chosen(known) || (known.device.instance.is_none() && !is_there(known))
-        });
+        state.known.retain(|known| is_chosen(known) || !is_there(known));
         for device in &chosen {
             match state.known.iter_mut().find(|known| known.device.uuid == device.uuid) {
                 Some(known) => known.is_found(device),

@@ -10,6 +10,9 @@ use crate::record::Meter;
 /// Read more often, a GPU works slower, and tells nothing new.
 const LEAST_INTERVAL: Duration = Duration::from_millis(200);
 
+/// And not at all, read less often.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+
 /// Sets up a [`GpuProbe`].
 #[derive(Debug)]
 #[must_use = "nothing is read before it is told which meter is to have it"]
@@ -44,9 +47,9 @@ impl<B: GpuBackend> GpuProbeBuilder<B> {
         self
     }
 
-    /// How often they are read. Default: one second; at least 200 ms.
+    /// How often they are read. Default: one second; from 200 ms to a day.
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(LEAST_INTERVAL);
+        self.interval = interval.clamp(LEAST_INTERVAL, LONGEST_INTERVAL);
         self
     }
 

@@ -1,9 +1,14 @@
 //! A GPU, and what was read of it at one moment.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use super::Quantity;
 use crate::names::Unit;
+
+/// Degrees Celsius; what is hotter is a number below zero whose sign got lost.
+const TEMPERATURES: RangeInclusive<f64> = -273.15..=1000.0;
+/// In any unit: what is more is a sentinel, such as the largest number of 63 bits.
+const MOST: f64 = 1e18;
 
 /// What a GPU is, or a MIG instance of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +67,15 @@ pub enum Absent {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceReadings(BTreeMap<Quantity, Reading>);
 
+// === impl Device ===
+
+impl Device {
+    /// The identity of the whole GPU.
+    pub(super) fn whole(&self) -> &str {
+        self.instance.as_ref().map_or(&self.uuid, |instance| &instance.parent_uuid)
+    }
+}
+
 // === impl Absent ===
 
 impl fmt::Display for Absent {
@@ -81,14 +95,15 @@ impl std::error::Error for Absent {}
 // === impl DeviceReadings ===
 
 impl DeviceReadings {
-    /// Writes one down. A number that cannot be (not finite, negative, a part above the whole) is
-    /// absent.
+    /// Writes one down. A number that cannot be (not finite, negative, a part above the whole, no
+    /// temperature of a device, beyond all measure) is absent.
     pub fn set(&mut self, quantity: Quantity, reading: Reading) {
         let unit = quantity.family().unit;
-        let is_possible = |value: f64| {
-            value.is_finite()
-                && (value >= 0.0 || unit == Unit::Celsius)
-                && (value <= 1.0 || unit != Unit::Ratio)
+        // NB: NaN is in no range.
+        let is_possible = |value: f64| match unit {
+            Unit::Ratio => (0.0..=1.0).contains(&value),
+            Unit::Celsius => TEMPERATURES.contains(&value),
+            _ => (0.0..MOST).contains(&value),
         };
         let reading = reading.and_then(|value| match is_possible(value) {
             true => Ok(value),
@@ -102,12 +117,15 @@ impl DeviceReadings {
         self.0.get(&quantity).cloned().unwrap_or(Err(Absent::NotAsked))
     }
 
-    /// More in use than there is cannot be.
+    /// More in use than there is cannot be. A device that has none at all does not tell it.
     pub(super) fn checked(mut self) -> Self {
         let total = self.get(Quantity::MemoryTotal);
+        if total == Ok(0.0) {
+            self.0.insert(Quantity::MemoryTotal, Err(Absent::Impossible(0.0)));
+        }
         for part in [Quantity::MemoryUsed, Quantity::MemoryReserved, Quantity::MemoryFree] {
             if let (Ok(part_value), Ok(total)) = (self.get(part), &total) {
-                if part_value > *total {
+                if part_value > *total || *total == 0.0 {
                     self.0.insert(part, Err(Absent::Impossible(part_value)));
                 }
             }

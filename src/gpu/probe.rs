@@ -86,7 +86,7 @@ impl GpuProbe {
     fn command(&self, command: Command) -> bool {
         let (done, is_done) = mpsc::channel();
         let _ = self.commands.send((command, done));
-        is_done.recv_timeout(self.board.deadline + STEP).is_ok()
+        is_done.recv_timeout(self.board.deadline.saturating_add(STEP)).is_ok()
     }
 }
 

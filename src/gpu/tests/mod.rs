@@ -1,6 +1,7 @@
 //! A machine, and a backend that says what it is told to.
 
 mod choice;
+mod odd;
 mod states;
 
 use std::{sync::Arc, time::Duration};
@@ -43,6 +44,8 @@ struct Script {
     samples: Vec<Result<f64, ErrorKind>>,
     open: Option<ErrorKind>,
     panics: bool,
+    /// How often it was asked for events.
+    waits: u32,
 }
 
 #[derive(Clone, Default)]
@@ -77,6 +80,12 @@ impl GpuBackend for Scripted {
         out.set(Quantity::Power, Ok(value));
         out.set(Quantity::Utilization, Ok(value));
         Ok(())
+    }
+
+    /// There is none, which it says at once.
+    fn event(&mut self, _at_most: Duration) -> Result<Option<GpuEvent>, ProbeError> {
+        self.0.lock().unwrap().waits += 1;
+        Ok(None)
     }
 
     fn close(&mut self) {}

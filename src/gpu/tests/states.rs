@@ -190,8 +190,9 @@ fn an_instance_that_was_taken_apart_is_gone() {
     bench.watcher.round();
     assert_eq!(bench.shown(&names::GPU_UP).len(), 4);
     assert_eq!(bench.shown(&names::GPU_DEVICES), ["scripted 2"]);
-    bench.watcher.board.listed(&all[..1], &[0]);
-    assert_eq!(bench.shown(&names::GPU_UP), ["0 GPU-8932f937 H100 1", "1 GPU-beef H100 0"]);
+    bench.watcher.board.listed(&all[..3], &[0, 1, 2]);
+    let up = ["0 GPU-8932f937 H100 1", "1 GPU-beef H100 1", "1 MIG-1 H100 1"];
+    assert_eq!(bench.shown(&names::GPU_UP), up);
 }
 
 #[test]
