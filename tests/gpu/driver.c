@@ -3,8 +3,9 @@
  * Each copy of the file that is loaded has GPUs of its own. A test says what they do by `fake`; what
  * runs in another process, by the variables that are read when the library is opened.
  *
- * -DRENUMBERED gives fields the numbers that they have since driver 580.82; -DEMPTY leaves all symbols out, -DBARE all but the one that opens it. -DWORN makes it answer 18
- * (version mismatch) after so many calls. */
+ * -DRENUMBERED gives fields the numbers that they have since driver 580.82; -DEMPTY leaves all
+ * symbols out, -DBARE all but the one that opens it. -DWORN makes it answer 18 (version mismatch)
+ * after so many calls; -DNAME gives GPUs another name, and -DPROCESS processes other memory. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +16,12 @@
 #ifndef DRIVER
 #define DRIVER "550.54.15"
 #endif
+#ifndef NAME
+#define NAME "NVIDIA H100"
+#endif
+#ifndef PROCESS
+#define PROCESS 5LL << 30
+#endif
 
 enum { GPUS = 16, PARTS = 7, MACHINE = 15 };
 
@@ -22,7 +29,7 @@ enum { GPUS = 16, PARTS = 7, MACHINE = 15 };
  * that return it. MACHINE has those of the whole. */
 enum what {
     RC_ALL, RC_MEMORY, RC_LOAD, RC_POWER, RC_LIMIT, RC_ENERGY, RC_TEMPERATURE, RC_CLOCK, RC_THROTTLE,
-    RC_ECC, RC_FIELDS, RC_EVENTS, RC_PROCESSES, RC_IDENTITY,
+    RC_ECC, RC_FIELDS, RC_EVENTS, RC_REGISTER, RC_PROCESSES, RC_IDENTITY,
     HANG, USED, TOTAL, LOAD, ENERGY, THROTTLE, PARTS_MASK, PID, XID, GPM,
     COUNT, RC_INIT, CALLS, OPEN,
     WHATS
@@ -114,7 +121,7 @@ int nvmlDeviceGetUUID(device d, char *text, unsigned length) {
 }
 
 int nvmlDeviceGetName(device d, char *text, unsigned length) {
-    snprintf(text, length, "NVIDIA H100%s", d->slot < 0 ? "" : " MIG 1g.10gb");
+    snprintf(text, length, NAME "%s", d->slot < 0 ? "" : " MIG 1g.10gb");
     return 0;
 }
 
@@ -237,7 +244,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *count, struct pr
     unsigned room = *count;
     *count = said[d->gpu][PID] != 0;
     if (room < *count) return 7;
-    if (*count && list) *list = (struct process){said[d->gpu][PID], 5LL << 30, 0xFFFFFFFF, 0xFFFFFFFF};
+    if (*count && list) *list = (struct process){said[d->gpu][PID], PROCESS, 0xFFFFFFFF, 0xFFFFFFFF};
     return 0;
 }
 
@@ -257,8 +264,8 @@ int nvmlEventSetFree(void *set) { (void)set; set_in_use--; memset(is_registered,
 int nvmlDeviceRegisterEvents(device d, unsigned long long types, void *set) {
     (void)set;
     if (types != 8) return 2;
-    is_registered[d->gpu] = 1;
-    return answer(d, RC_EVENTS);
+    is_registered[d->gpu] = !said[d->gpu][RC_REGISTER];
+    return answer(d, RC_REGISTER);
 }
 
 struct event { device d; unsigned long long type, data; unsigned gpu_instance, compute_instance; };

@@ -37,6 +37,7 @@ pub(crate) enum What {
     Ecc,
     Fields,
     Events,
+    Register,
     Processes,
     Identity,
     Hang,
@@ -66,7 +67,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        let path = copy(&[]);
+        Self::of_kind(&[])
+    }
+
+    pub(crate) fn of_kind(flags: &[&str]) -> Self {
+        let path = copy(flags);
         // SAFETY: opening it runs nothing; it is our own.
         let library = unsafe { Library::new(&path) }.unwrap();
         let driver = Self { path, library };

@@ -118,13 +118,29 @@ fn numbers_that_cannot_be_are_absent() {
     driver.say(0, What::Load, 101);
     driver.say(0, What::Used, 1 << 50);
     driver.say(0, What::Energy, -1);
+    driver.say(0, What::Total, i64::MAX);
     let (_, probe) = watch(&driver);
     let readings = probe.latest().devices[0].readings.clone().unwrap();
     assert_eq!(readings.get(Quantity::Utilization), Err(Absent::Impossible(1.01)));
+    // All bits, or all but the sign: it is not known.
+    assert_eq!(readings.get(Quantity::Energy), Err(Absent::NotSupported));
+    assert_eq!(readings.get(Quantity::MemoryTotal), Err(Absent::NotSupported));
+
+    driver.say(0, What::Total, 1 << 40);
+    let (_, probe) = watch(&driver);
+    let readings = probe.latest().devices[0].readings.clone().unwrap();
     let too_much = Err(Absent::Impossible((1_u64 << 50) as f64));
     assert_eq!(readings.get(Quantity::MemoryUsed), too_much);
-    // All bits: it is not known.
-    assert_eq!(readings.get(Quantity::Energy), Err(Absent::NotSupported));
+}
+
+/// It costs the name, and not the GPU.
+#[test]
+fn a_name_that_is_no_text_is_empty() {
+    let (meter, probe) = ready(builder(&driver::copy(&["-DNAME=\"H\\xff\""])));
+    let devices = probe.latest().devices;
+    assert_eq!(devices.len(), 8);
+    assert!(devices.iter().all(|device| device.is_up && device.device.name.is_empty()));
+    assert_eq!(shown(&meter, &names::GPU_POWER_WATTS).len(), 8);
 }
 
 #[test]

@@ -69,3 +69,26 @@ fn an_instance_that_was_taken_apart_is_gone() {
     });
     assert_eq!(shown(&meter, &names::GPU_MEMORY_USED_BYTES).len(), 2);
 }
+
+/// The driver may name the processes of instances at the whole too.
+#[test]
+fn memory_of_a_process_is_told_once() {
+    let driver = split();
+    driver.say(1, What::PartsMask, 0b1);
+    driver.say(1, What::Pid, std::process::id().into());
+    let (meter, _probe) = ready(builder(driver.path()).extended(true));
+    let expected = ["1 MIG-0001-0 7 5368709120"];
+    assert_eq!(shown(&meter, &names::GPU_PROCESS_MEMORY_USED_BYTES), expected);
+}
+
+/// Also one whose memory is told by another one.
+#[test]
+fn an_instance_that_cannot_be_read_is_down() {
+    let driver = split();
+    let (meter, _probe) = watch(&driver);
+    driver.say(1, What::Memory, 999);
+    until(&meter, &names::GPU_UP, |shown| {
+        let of = |part: &str| shown.iter().any(|up| up == part);
+        of("1 GPU-00000001 1") && of("1 MIG-0001-5 0") && of("1 MIG-0001-6 0")
+    });
+}

@@ -83,6 +83,15 @@ fn what_is_extended_is_there_where_asked_for() {
     is(&names::GPU_DRAM_ACTIVE_RATIO, &[]);
 }
 
+/// Whoever computes has memory.
+#[test]
+fn a_process_without_memory_is_not_known() {
+    let driver = Driver::of_kind(&["-DPROCESS=0"]);
+    driver.say(0, What::Pid, std::process::id().into());
+    let (meter, _probe) = ready(builder(driver.path()).extended(true));
+    assert_eq!(shown(&meter, &names::GPU_PROCESS_MEMORY_USED_BYTES), [""; 0]);
+}
+
 /// Since driver 580.82 some fields have other numbers, and others have theirs.
 #[test]
 fn fields_of_newer_drivers() {
@@ -146,6 +155,21 @@ fn errors_that_a_gpu_reports_are_counted_by_code() {
     driver.say(3, What::Xid, 31);
     until(&meter, &names::GPU_XID_ERRORS_TOTAL, |shown| {
         shown.contains(&"3 GPU-00000003 31 1".to_owned())
+    });
+}
+
+/// Zeros would say that there are none.
+#[test]
+fn errors_that_nobody_can_wait_for_are_absent() {
+    let driver = Driver::new();
+    driver.say(MACHINE, What::Count, 2);
+    driver.say(0, What::Register, 4);
+    let (meter, _probe) = watch(&driver);
+    let xids = shown(&meter, &names::GPU_XID_ERRORS_TOTAL);
+    assert!(!xids.is_empty() && xids.iter().all(|xid| xid.starts_with("1 ")), "{xids:?}");
+    driver.say(1, What::Xid, 79);
+    until(&meter, &names::GPU_XID_ERRORS_TOTAL, |shown| {
+        shown.contains(&"1 GPU-00000001 79 1".to_owned())
     });
 }
 

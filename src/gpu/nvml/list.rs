@@ -19,6 +19,8 @@ pub(super) struct Listed {
     /// Whether memory is told here: not for a whole that is split, and once for each GPU instance,
     /// whose compute instances share it.
     pub(super) has_memory: bool,
+    /// Whether its events are waited for.
+    pub(super) is_registered: bool,
     /// What the next sample of activity is compared with.
     pub(super) activity: Option<GpmSample<'static>>,
     /// Whether activity can be asked for; `None` before it was tried.
@@ -41,10 +43,14 @@ pub(super) fn all(library: &Library, driver_version: &str) -> Result<Vec<Listed>
 fn whole(library: &Library, index: u32, driver_version: &str) -> Result<Listed, NvmlError> {
     let device = library.nvml().device_by_index(index)?;
     let events = device.supported_event_types();
+    let name = match device.name() {
+        Err(error) if is_of_one_reading(&error) => String::new(),
+        name => name?,
+    };
     let identity = Device {
         index,
         uuid: device.uuid()?,
-        name: device.name()?,
+        name,
         vendor: "NVIDIA".to_owned(),
         pci_bus_id: device.pci_info().map(|pci| pci.bus_id).unwrap_or_default(),
         driver_version: driver_version.to_owned(),
@@ -109,6 +115,14 @@ impl Listed {
         parent: Option<Handle<'static>>,
         has_memory: bool,
     ) -> Self {
-        Self { identity, device, parent, has_memory, activity: None, has_activity: None }
+        Self {
+            identity,
+            device,
+            parent,
+            has_memory,
+            is_registered: false,
+            activity: None,
+            has_activity: None,
+        }
     }
 }

@@ -103,8 +103,8 @@ impl GpuBackend for Nvml {
     fn list(&mut self) -> Result<Vec<Device>, ProbeError> {
         let open = self.opened()?;
         let found = list::all(&open.library, &open.driver_version).map_err(|e| in_words(&e))?;
-        let devices: Vec<Device> = found.iter().map(|listed| listed.identity.clone()).collect();
-        let are_same = open.listed.iter().map(|listed| &listed.identity).eq(&devices);
+        let identity = |listed: &Listed| listed.identity.clone();
+        let are_same = open.listed.iter().map(identity).eq(found.iter().map(identity));
         // NB: what was listed before has samples that the next ones are compared with, and events
         // that nobody has waited for yet.
         if are_same {
@@ -116,10 +116,20 @@ impl GpuBackend for Nvml {
             open.listed = found;
         }
         if open.events.is_none() {
-            let with_events = open.listed.iter().filter(|listed| listed.identity.has_events);
-            open.events = Events::of(&open.library, with_events.map(|listed| &listed.device));
+            let events = Events::of(&open.library);
+            for listed in &mut open.listed {
+                let register = |events: &Events| events.register(&listed.device);
+                listed.is_registered =
+                    listed.identity.has_events && events.as_ref().is_some_and(register);
+            }
+            open.events = events.filter(|_| open.listed.iter().any(|listed| listed.is_registered));
         }
-        Ok(devices)
+        // NB: what nobody waits for is not there, whatever the GPU supports.
+        let device = |listed: &Listed| Device {
+            has_events: listed.is_registered,
+            ..listed.identity.clone()
+        };
+        Ok(open.listed.iter().map(device).collect())
     }
 
     fn sample(

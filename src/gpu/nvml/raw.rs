@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "raw calls of NVML; each says why it is sound")]
 
-use std::{ffi::OsStr, mem, time::Duration};
+use std::{ffi::OsStr, mem, ptr::NonNull, time::Duration};
 
 use nvml_wrapper::{
     Device, Nvml,
@@ -24,7 +24,12 @@ use nvml_wrapper_sys::bindings::{
 pub(super) const ALL_LINKS: u32 = u32::MAX;
 
 /// The open library.
-pub(super) struct Library(&'static Nvml);
+///
+/// NB: no reference: what a reference has lent cannot be freed by it.
+pub(super) struct Library(NonNull<Nvml>);
+
+// SAFETY: it owns the `Nvml`, which is `Send` and `Sync`.
+unsafe impl Send for Library {}
 
 /// What several GPUs report.
 pub(super) struct Events {
@@ -42,16 +47,18 @@ impl Library {
     pub(super) fn open(path: Option<&OsStr>) -> Result<Self, NvmlError> {
         let mut builder = Nvml::builder();
         let builder = path.into_iter().fold(&mut builder, |builder, path| builder.lib_path(path));
-        Ok(Self(Box::leak(Box::new(builder.init()?))))
+        Ok(Self(NonNull::from(Box::leak(Box::new(builder.init()?)))))
     }
 
     pub(super) const fn nvml(&self) -> &'static Nvml {
-        self.0
+        // SAFETY: it comes from `Box::leak` in `open` and is freed only by `drop`, before which all
+        // that borrows from it is dropped, see the top of this file. Nobody has it to change it.
+        unsafe { self.0.as_ref() }
     }
 
     /// Whether the library knows how to be closed.
     pub(super) fn can_close(&self) -> bool {
-        self.0.lib().nvmlShutdown.is_ok()
+        self.nvml().lib().nvmlShutdown.is_ok()
     }
 }
 
@@ -61,40 +68,35 @@ impl Drop for Library {
         if !self.can_close() {
             return;
         }
-        let nvml: *const Nvml = self.0;
         // SAFETY: it comes from `Box::leak` in `open`, once, and all that borrows from it was dropped
         // before, see the top of this file.
-        drop(unsafe { Box::from_raw(nvml.cast_mut()) });
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
 // === impl Events ===
 
 impl Events {
-    /// Those of some GPUs; `None` if none of them can be waited for.
+    /// Those of no GPU yet; `None` if none can be waited for.
     ///
     /// NB: the wrapper's `register_events` consumes the set with the first GPU that it fails for, and
     /// its set panics when it is dropped where the library cannot free one.
-    pub(super) fn of<'a>(
-        library: &Library,
-        devices: impl Iterator<Item = &'a Device<'static>>,
-    ) -> Option<Self> {
+    pub(super) fn of(library: &Library) -> Option<Self> {
         let nvml = library.nvml();
         nvml.lib().nvmlEventSetFree.as_ref().ok()?;
         let create = nvml.lib().nvmlEventSetCreate.as_ref().ok()?;
-        let register = nvml.lib().nvmlDeviceRegisterEvents.as_ref().ok()?;
         let mut set: nvmlEventSet_t = std::ptr::null_mut();
         // SAFETY: the library is open, and `set` is a place for the handle that it writes.
         nvml_try(unsafe { create(&mut set) }).ok()?;
-        let events = Self { nvml, set };
+        Some(Self { nvml, set })
+    }
+
+    /// Those of this GPU too; `false` if they cannot be waited for.
+    pub(super) fn register(&self, device: &Device<'static>) -> bool {
+        let Ok(register) = self.nvml.lib().nvmlDeviceRegisterEvents.as_ref() else { return false };
         let types = EventTypes::CRITICAL_XID_ERROR.bits();
-        let mut registered = 0_u32;
-        for device in devices {
-            // SAFETY: the handles of the GPU and of the set are of this library, which is open.
-            let result = nvml_try(unsafe { register(device.handle(), types, events.set) });
-            registered += u32::from(result.is_ok());
-        }
-        (registered > 0).then_some(events)
+        // SAFETY: the handles of the GPU and of the set are of this library, which is open.
+        nvml_try(unsafe { register(device.handle(), types, self.set) }).is_ok()
     }
 
     /// Waits for the next critical error: the GPU, and the code.

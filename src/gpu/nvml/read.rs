@@ -32,8 +32,10 @@ const PCIE: [u32; 2] = [197, 198];
 const NVLINK_KIB: [u32; 2] = [138, 139];
 const NVLINK_BYTES: [u32; 2] = [202, 204];
 
-/// Where a value is not known, some calls succeed and say so by all bits.
-const NOT_AVAILABLE: [u64; 2] = [u32::MAX as u64, u64::MAX];
+/// Where a value is not known, some calls succeed and say so by all bits of it,
+const NOT_AVAILABLE: u64 = u32::MAX as u64;
+/// or by the largest numbers that have a sign, or by one that is negative.
+const BLANK: u64 = i64::MAX as u64 - 15;
 
 /// What a driver's number is multiplied with, or divided by, to be in our unit.
 #[derive(Clone, Copy)]
@@ -68,6 +70,9 @@ fn groups(
     let is_whole = listed.parent.is_none();
     if listed.has_memory {
         memory(&listed.device, wanted.extended, sink)?;
+    } else if !is_whole {
+        // NB: its memory is told by another instance. It is asked whether it is there at all.
+        sink.each(&[], listed.device.memory_info(), |_| [])?;
     }
     if is_whole {
         load(&listed.device, wanted.extended, sink)?;
@@ -80,7 +85,10 @@ fn groups(
         if is_whole {
             links(library, &listed.device, sink)?;
         }
-        process(&listed.device, &wanted.processes, sink)?;
+        // NB: a whole that is split may name the processes of its instances too.
+        if listed.has_memory || !is_whole {
+            process(&listed.device, &wanted.processes, sink)?;
+        }
         // NB: once for a GPU instance, and not for a whole that is split, like its memory.
         if listed.has_memory {
             activity(library, listed, sink)?;
@@ -207,11 +215,12 @@ fn process(device: &Handle<'_>, pids: &[u32], sink: &mut Sink<'_>) -> Result<(),
     });
     sink.each(&[Quantity::ProcessMemory], processes, |processes| {
         let used = processes.iter().map(|process| match process.used_gpu_memory {
+            // NB: whoever computes has memory; in a container, some drivers say that it is 0.
+            UsedGpuMemory::Used(0) | UsedGpuMemory::Unavailable => None,
             UsedGpuMemory::Used(bytes) => Some(bytes),
-            UsedGpuMemory::Unavailable => None,
         });
         let sum = used.sum::<Option<u64>>().filter(|_| !processes.is_empty());
-        let none = || Absent::Failed("it tells nothing of this process".to_owned());
+        let none = || Absent::Failed("it tells no memory of this process".to_owned());
         [sum.ok_or_else(none).and_then(|bytes| number(bytes, AS_IT_IS))]
     })
 }
@@ -316,7 +325,7 @@ impl Sink<'_> {
 }
 
 fn number(value: u64, scale: Scale) -> Reading {
-    if NOT_AVAILABLE.contains(&value) {
+    if value == NOT_AVAILABLE || value >= BLANK {
         return Err(Absent::NotSupported);
     }
     let value = value as f64;
