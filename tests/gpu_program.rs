@@ -78,6 +78,18 @@ fn a_driver_that_hangs_for_ever_holds_up_nothing() {
     program.ends();
 }
 
+/// Those before it are printed, and those from there on say why they are not.
+#[test]
+fn gpus_of_a_driver_that_hangs_are_printed_as_far_as_they_were_read() {
+    let library = driver::copy(&[]);
+    let printed = infermeter(&library, &["gpus"], &[("FAKE_COUNT", "2"), ("FAKE_HANG", "1")]);
+    let [text, error] = [printed.stdout, printed.stderr].map(|t| String::from_utf8(t).unwrap());
+    let (first, second) = text.split_once("GPU 1: ").unwrap();
+    assert!(first.contains("  gpu_power_watts                                         312.345"));
+    assert!(second.contains("cannot be read: nvml: the driver has not answered"), "{text}");
+    assert!(!printed.status.success() && error.contains("has not answered"), "{error}");
+}
+
 #[test]
 fn an_engine_has_the_gpus_that_are_named() {
     let library = driver::copy(&[]);

@@ -4,7 +4,9 @@ use std::{error::Error, time::Duration};
 
 use infermeter::{
     Meter,
-    gpu::{Absent, DeviceSnapshot, GpuProbe, GpuProbeBuilder, GpuSnapshot, Nvml, Quantity},
+    gpu::{
+        Absent, DeviceSnapshot, GpuProbe, GpuProbeBuilder, GpuSnapshot, Nvml, ProbeError, Quantity,
+    },
 };
 
 use crate::{
@@ -38,15 +40,16 @@ pub(crate) fn watch(settings: &Gpu, meter: &Meter) -> Result<Option<GpuProbe>, B
 
 /// Prints what can be read of each, and why something cannot.
 pub(crate) fn print(choice: &GpuChoice) -> Result<(), Box<dyn Error>> {
-    let probe = builder(choice).deadline(LONGEST).watch(&Meter::disabled())?;
+    // NB: what was read before a driver hangs must not be old by the time that this is known.
+    let probe = builder(choice).interval(LONGEST).deadline(LONGEST).watch(&Meter::disabled())?;
     let seen = probe.first(LONGEST + Duration::from_secs(1));
     if seen.devices.is_empty() {
         return Err(why_none(&seen).into());
     }
     let extended = choice.gpu_metrics == GpuMetrics::Extended;
-    let texts = seen.devices.iter().map(|device| text(device, extended));
+    let texts = seen.devices.iter().map(|device| text(device, seen.error.as_ref(), extended));
     say(&texts.collect::<Vec<_>>().join("\n"))?;
-    Ok(())
+    seen.error.map_or(Ok(()), |error| Err(error.to_string().into()))
 }
 
 fn builder(choice: &GpuChoice) -> GpuProbeBuilder<Nvml> {
@@ -71,7 +74,7 @@ fn why_none(seen: &GpuSnapshot) -> String {
     }
 }
 
-fn text(seen: &DeviceSnapshot, extended: bool) -> String {
+fn text(seen: &DeviceSnapshot, of_all: Option<&ProbeError>, extended: bool) -> String {
     let device = &seen.device;
     let known = [&device.name, &device.uuid, &device.pci_bus_id, &device.driver_version];
     let known: Vec<&str> =
@@ -81,7 +84,8 @@ fn text(seen: &DeviceSnapshot, extended: bool) -> String {
     let mut text =
         format!("GPU {}{}: {}\n", device.index, instance.unwrap_or_default(), known.join(", "));
     let Some(readings) = &seen.readings else {
-        let why = seen.error.as_ref().map_or_else(|| "too old".to_owned(), ToString::to_string);
+        let why = seen.error.as_ref().or(of_all);
+        let why = why.map_or_else(|| "too old".to_owned(), ToString::to_string);
         return text + &format!("  cannot be read: {why}\n");
     };
     for quantity in Quantity::ALL.iter().filter(|quantity| extended || !quantity.is_extended()) {
