@@ -38,9 +38,9 @@ pub(super) struct Watcher {
     failures: u32,
     /// When it was opened anew because all GPUs were lost.
     reopened: Option<Instant>,
-    /// Those of a list that was resolved once, by their identity: when a GPU is lost, the others may
-    /// get other numbers, and CUDA's list would end at the lost one.
-    pinned: Vec<String>,
+    /// Those of a list that was resolved once: when a GPU is lost, the others may get other numbers,
+    /// and CUDA's list would end at the lost one.
+    pinned: Vec<Device>,
     /// GPUs that cannot be read, by their identity.
     lost: BTreeSet<String>,
     /// What was said last of the driver, and of the choice.
@@ -202,11 +202,13 @@ impl Watcher {
             backend.processes(place)
         });
         if selection.is_a_list() {
-            let is_there = |uuid: &String| devices.iter().any(|device| device.uuid == *uuid);
-            if self.pinned.iter().all(is_there) {
-                let whole = chosen.places.iter().map(|place| &devices[*place]);
-                let whole = whole.filter(|device| device.instance.is_none());
-                self.pinned = whole.map(|device| device.uuid.clone()).collect();
+            // NB: an instance that is not there was taken apart, and its name may be another one's.
+            let is_lost = |pinned: &Device| {
+                pinned.instance.is_none() && devices.iter().all(|d| d.uuid != pinned.uuid)
+            };
+            if !self.pinned.iter().any(is_lost) {
+                let places = chosen.places.iter();
+                self.pinned = places.map(|place| devices[*place].clone()).collect();
             } else {
                 chosen = pinned(&self.pinned, &devices);
             }
@@ -333,10 +335,9 @@ impl Session {
 }
 
 /// Those of the GPUs that are still there, with their instances.
-fn pinned(uuids: &[String], devices: &[Device]) -> Chosen {
+fn pinned(pinned: &[Device], devices: &[Device]) -> Chosen {
     let is_pinned = |(_, device): &(usize, &Device)| {
-        let whole = device.instance.as_ref().map_or(&device.uuid, |instance| &instance.parent_uuid);
-        uuids.contains(whole)
+        pinned.iter().any(|pinned| pinned.uuid == device.uuid || pinned.uuid == device.whole())
     };
     let places = devices.iter().enumerate().filter(is_pinned).map(|(place, _)| place).collect();
     Chosen { places, problem: None }

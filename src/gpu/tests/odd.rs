@@ -69,3 +69,22 @@ fn no_setting_is_too_long() {
     probe.resume();
     assert!(probe.shutdown());
 }
+
+#[test]
+fn a_lost_gpu_costs_no_instance_of_another_one() {
+    let all = machine();
+    let mut bench = Bench::choosing(&all, DeviceSelection::list("0,MIG-12").unwrap());
+    bench.watcher.round();
+    let up = ["0 GPU-8932f937 H100 1", "1 MIG-12 H100 1"];
+    assert_eq!(bench.shown(&names::GPU_UP), up);
+    bench.says(|script| {
+        // And its number is that of the other one now.
+        script.devices = all[1..].iter().map(|d| Device { index: 0, ..d.clone() }).collect();
+        script.samples[0] = Err(ErrorKind::Lost);
+    });
+    bench.watcher.round();
+    bench.says(|script| script.samples[0] = Ok(0.5));
+    bench.watcher.round();
+    let up = ["0 GPU-8932f937 H100 0", "0 MIG-12 H100 1"];
+    assert_eq!(bench.shown(&names::GPU_UP), up);
+}
