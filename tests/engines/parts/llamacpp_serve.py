@@ -22,7 +22,9 @@ options.n_ctx = 4 * 8192
 options.n_gpu_layers = 0
 options.cpuparams.n_threads = 1
 options.cpuparams_batch.n_threads = 1
-options.n_threads_http = 8
+# NB: a stream holds one, and so does each connection that is kept open: with too few, the engine's
+# own page waits for the end of a stream.
+options.n_threads_http = 32
 options.endpoint_metrics = True
 options.use_jinja = True
 options.warmup = False
