@@ -19,7 +19,7 @@ use super::{
     body::{Answer, Deadlines, Progress, Upload, UploadError},
     connections::{Client, Drain, Limits},
     headers, merged,
-    pool::{Pool, SendError},
+    pool::{Pool, Received, SendError},
     reading::Read,
     refusal::Refusal,
     route::{Named, Route},
@@ -176,7 +176,7 @@ impl Forward {
 
     fn pass_back(
         &self,
-        mut answer: Response<Incoming>,
+        mut answer: Response<Received>,
         route: &Route,
         client_side: Option<OnUpgrade>,
         deadlines: Deadlines,
@@ -228,7 +228,7 @@ impl Failed {
         }
     }
 
-    fn broken(by: &Named, error: &hyper::Error, upload: &Progress) -> Self {
+    fn broken(by: &Named, error: &dyn fmt::Display, upload: &Progress) -> Self {
         match upload.failure() {
             Some(upload) => upload.into(),
             None => Refusal::broken(by, error).into(),

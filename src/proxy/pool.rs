@@ -4,3 +4,4 @@ use super::body::RequestBody;
 pub(super) use crate::upstream::{Address, SendError, Why, causes, tls};
 
 pub(super) type Pool = crate::upstream::Upstream<RequestBody>;
+pub(super) type Received = crate::upstream::Received<RequestBody>;

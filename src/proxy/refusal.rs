@@ -1,6 +1,6 @@
 //! What a client is told where no answer of the upstream can be passed on.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -103,7 +103,7 @@ impl Refusal {
     }
 
     /// For an answer whose body is broken from the start.
-    pub(super) fn broken(by: &Named, error: &hyper::Error) -> Self {
+    pub(super) fn broken(by: &Named, error: &dyn fmt::Display) -> Self {
         let message = format!("The {by} broke off before it answered: {error}.");
         Self::new(StatusCode::BAD_GATEWAY, "upstream_closed", message)
     }

@@ -8,17 +8,13 @@ use std::{
 };
 
 use http::Uri;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use tower::Service;
 
 type BoxError = Box<dyn error::Error + Send + Sync>;
 
-type Https = HttpsConnector<HttpConnector>;
-
 #[derive(Clone, Debug)]
-pub(super) struct Connector {
-    inner: Https,
+pub(super) struct Connector<C> {
+    inner: C,
     limit: Duration,
 }
 
@@ -28,26 +24,29 @@ pub(super) struct TookTooLong(Duration);
 
 // === impl Connector ===
 
-impl Connector {
-    pub(super) const fn new(inner: Https, limit: Duration) -> Self {
+impl<C> Connector<C> {
+    pub(super) const fn new(inner: C, limit: Duration) -> Self {
         Self { inner, limit }
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = <Https as Service<Uri>>::Response;
+impl<C> Service<Uri> for Connector<C>
+where
+    C: Service<Uri, Future: Send + 'static, Error: Into<BoxError>>,
+{
+    type Response = C::Response;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connecting, limit) = (self.inner.call(uri), self.limit);
         Box::pin(async move {
             let connected = tokio::time::timeout(limit, connecting).await;
-            connected.unwrap_or_else(|_| Err(TookTooLong(limit).into()))
+            connected.map_err(|_| TookTooLong(limit))?.map_err(Into::into)
         })
     }
 }

@@ -4,13 +4,15 @@ use std::{error::Error, io, iter::successors};
 
 use hyper_util::client::legacy;
 
-use super::connector::TookTooLong;
+use super::{connector::TookTooLong, direct::NoHead};
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// No answer came of a request.
 #[derive(Debug)]
 pub(crate) struct SendError {
     pub(crate) why: Why,
-    error: legacy::Error,
+    error: BoxError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,30 +32,44 @@ pub(crate) enum Why {
 // === impl SendError ===
 
 impl SendError {
+    /// Of hyper's client.
     pub(super) fn new(error: legacy::Error) -> Self {
-        Self { why: Why::of(&error), error }
+        let why = if error.is_connect() { Why::of_connect(&error) } else { Why::of(&error) };
+        Self { why, error: error.into() }
+    }
+
+    pub(super) fn connect(error: BoxError) -> Self {
+        Self { why: Why::of_connect(&*error), error }
+    }
+
+    pub(super) fn no_head(error: NoHead) -> Self {
+        match error {
+            NoHead::Closed(error) => Self { why: Why::Closed, error },
+            NoHead::Garbage(error) => Self { why: Why::Garbage, error },
+        }
     }
 
     /// The innermost cause, which says most in fewest words.
     pub(crate) fn cause(&self) -> String {
-        causes(&self.error).last().map_or_else(String::new, ToString::to_string)
+        causes(&*self.error).last().map_or_else(String::new, ToString::to_string)
     }
 }
 
 // === impl Why ===
 
 impl Why {
-    fn of(error: &legacy::Error) -> Self {
+    fn of_connect(error: &(dyn Error + 'static)) -> Self {
         let any = |is_it: fn(&(dyn Error + 'static)) -> bool| causes(error).any(is_it);
-        if error.is_connect() {
-            return if any(|cause| cause.is::<TookTooLong>()) {
-                Self::ConnectTimeout
-            } else if any(|cause| cause.is::<rustls::Error>() || is_tls(cause)) {
-                Self::Tls
-            } else {
-                Self::Unreachable
-            };
+        if any(|cause| cause.is::<TookTooLong>()) {
+            Self::ConnectTimeout
+        } else if any(|cause| cause.is::<rustls::Error>() || is_tls(cause)) {
+            Self::Tls
+        } else {
+            Self::Unreachable
         }
+    }
+
+    fn of(error: &(dyn Error + 'static)) -> Self {
         let is_garbage = |cause: &(dyn Error + 'static)| {
             cause
                 .downcast_ref::<hyper::Error>()

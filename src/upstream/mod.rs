@@ -1,16 +1,19 @@
 //! The way to the upstream: one narrow seam, so that another client can take its place.
 
 mod address;
+mod body;
 mod connector;
+mod direct;
 mod error;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tls;
 
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, header, uri::Scheme};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -18,21 +21,26 @@ use hyper_util::{
 };
 use rustls::ClientConfig;
 
-use self::connector::Connector;
 pub(crate) use self::{
     address::{Address, without_user},
+    body::Received,
     error::{SendError, Why, causes},
 };
+use self::{connector::Connector, direct::Direct};
 
 /// A pool of connections to one upstream. Cheap to clone; all clones share the pool.
 ///
 /// NB: its connections live on the runtime that it is first used on.
 #[derive(Debug)]
 pub(crate) struct Upstream<B> {
-    client: Client<Connector, B>,
+    /// For what is plain: no TLS, no other protocol, a body of known length.
+    direct: Direct,
+    client: Client<Connector<Https>, B>,
     /// For what cannot be asked over HTTP/2: an upgrade.
-    client_http1: Client<Connector, B>,
+    client_http1: Client<Connector<Https>, B>,
 }
+
+type Https = HttpsConnector<HttpConnector>;
 
 /// How long a connection is kept that nobody uses.
 ///
@@ -50,18 +58,18 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     pub(crate) fn new(tls: &ClientConfig, connect_timeout: Duration) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(KEEP_ALIVE));
         let client = |http2: bool| {
-            let mut http = HttpConnector::new();
-            http.enforce_http(false);
-            http.set_nodelay(true);
-            http.set_keepalive(Some(KEEP_ALIVE));
             let https = hyper_rustls::HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
                 .https_or_http();
-            let https: HttpsConnector<HttpConnector> = if http2 {
-                https.enable_http1().enable_http2().wrap_connector(http)
+            let https: Https = if http2 {
+                https.enable_http1().enable_http2().wrap_connector(http.clone())
             } else {
-                https.enable_http1().wrap_connector(http)
+                https.enable_http1().wrap_connector(http.clone())
             };
             Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(IDLE)
@@ -69,21 +77,31 @@ where
                 .timer(TokioTimer::new())
                 .build(Connector::new(https, connect_timeout))
         };
-        Self { client: client(true), client_http1: client(false) }
+        let (client, client_http1) = (client(true), client(false));
+        Self { direct: Direct::new(Connector::new(http, connect_timeout)), client, client_http1 }
     }
 
     /// Sends a request, once more where a connection from the pool was closed before anything of it
     /// was sent, and waits for the head of the answer.
-    pub(crate) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<Received<B>>, SendError> {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let is_plain = request.uri().scheme() == Some(&Scheme::HTTP) && !is_upgrade;
+        if let (true, Some(length)) = (is_plain, request.body().size_hint().exact()) {
+            let answer = self.direct.send(request, length).await?;
+            return Ok(answer.map(|body| Received::Direct(Box::new(body))));
+        }
         let client = if is_upgrade { &self.client_http1 } else { &self.client };
-        client.request(request).await.map_err(SendError::new)
+        let answer = client.request(request).await.map_err(SendError::new)?;
+        Ok(answer.map(Received::Hyper))
     }
 }
 
 impl<B> Clone for Upstream<B> {
     fn clone(&self) -> Self {
-        let Self { client, client_http1 } = self;
-        Self { client: client.clone(), client_http1: client_http1.clone() }
+        let Self { direct, client, client_http1 } = self;
+        Self { direct: direct.clone(), client: client.clone(), client_http1: client_http1.clone() }
     }
 }

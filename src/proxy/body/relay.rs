@@ -13,14 +13,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{outcome::FailureReason, record::RequestMeter};
+use super::{Progress, UploadError};
+use crate::{outcome::FailureReason, proxy::pool::Received, record::RequestMeter};
 
 type BoxError = Box<dyn Error + Send + Sync>;
-
-use super::{Progress, UploadError};
 
 /// An answer: what the upstream sends, or an error of ours.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ enum Kind {
 
 #[derive(Debug)]
 struct Relayed {
-    inner: Incoming,
+    inner: Received,
     waiting: Option<Box<Waiting>>,
     /// What was polled before it was asked for.
     ahead: Option<Option<Frame<Bytes>>>,
@@ -70,7 +68,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Answer {
     pub(in crate::proxy) fn relayed(
-        inner: Incoming,
+        inner: Received,
         deadlines: Deadlines,
         upload: Progress,
         meter: RequestMeter,
@@ -86,10 +84,7 @@ impl Answer {
     /// broken from the start.
     ///
     /// NB: where a body fails before its first byte, hyper sends nothing, not even the head.
-    pub(in crate::proxy) fn look_ahead(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Result<(), hyper::Error> {
+    pub(in crate::proxy) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
         let Kind::Relayed(relayed) = &mut self.kind else { return Ok(()) };
         if relayed.ahead.is_none() && !relayed.inner.is_end_stream() {
             if let Poll::Ready(frame) = relayed.poll_inner(cx) {
@@ -127,9 +122,9 @@ impl Body for Answer {
                 if relayed.upload.failure() == Some(UploadError::Left) {
                     meter.client_left();
                 }
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
-            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+            Poll::Ready(frame) => Poll::Ready(frame),
             Poll::Pending => {
                 let Some(waiting) = &mut relayed.waiting else { return Poll::Pending };
                 ready!(waiting.until.as_mut().poll(cx));
@@ -166,10 +161,7 @@ impl Drop for Answer {
 // === impl Relayed ===
 
 impl Relayed {
-    fn poll_inner(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let (Some(waiting), Some(Ok(frame))) = (&mut self.waiting, &frame) {
             waiting.came(frame);
