@@ -7,3 +7,4 @@ mod faults;
 mod instances;
 mod machine;
 mod support;
+mod unsupported;

@@ -42,6 +42,19 @@ pub(super) const fn is_of_one_reading(error: &NvmlError) -> bool {
     )
 }
 
+/// Whether the next call would be answered in the same way, for as long as the driver is open.
+///
+/// NB: not what a sandbox or a control group refuses, which can change.
+pub(super) const fn is_lasting(error: &NvmlError) -> bool {
+    matches!(
+        error,
+        NvmlError::NotSupported
+            | NvmlError::FailedToLoadSymbol(_)
+            | NvmlError::FunctionNotFound
+            | NvmlError::UnexpectedVariant(DEPRECATED)
+    )
+}
+
 /// Why one reading is absent.
 pub(super) fn absent(error: &NvmlError) -> Absent {
     match error {

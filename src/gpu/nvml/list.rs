@@ -7,6 +7,7 @@ use nvml_wrapper::{Device as Handle, GpmSample, bitmasks::event::EventTypes, err
 use super::{
     errors::is_of_one_reading,
     raw::{self, Library},
+    unsupported::Unsupported,
 };
 use crate::gpu::{Device, Instance};
 
@@ -23,8 +24,9 @@ pub(super) struct Listed {
     pub(super) is_registered: bool,
     /// What the next sample of activity is compared with.
     pub(super) activity: Option<GpmSample<'static>>,
-    /// Whether activity can be asked for; `None` before it was tried.
-    pub(super) has_activity: Option<bool>,
+    /// Whether the GPU has said that it can be asked for that.
+    pub(super) has_activity: bool,
+    pub(super) unsupported: Unsupported,
 }
 
 /// All of them, each GPU followed by its instances. One that does not even say who it is is left out.
@@ -109,7 +111,7 @@ const fn of_the_driver(error: &NvmlError) -> bool {
 // === impl Listed ===
 
 impl Listed {
-    const fn new(
+    fn new(
         identity: Device,
         device: Handle<'static>,
         parent: Option<Handle<'static>>,
@@ -122,7 +124,8 @@ impl Listed {
             has_memory,
             is_registered: false,
             activity: None,
-            has_activity: None,
+            has_activity: false,
+            unsupported: Unsupported::default(),
         }
     }
 }

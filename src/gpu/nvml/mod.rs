@@ -6,6 +6,8 @@ mod errors;
 mod list;
 mod raw;
 mod read;
+mod sink;
+mod unsupported;
 
 use std::{
     ffi::OsString,

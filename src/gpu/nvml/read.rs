@@ -1,4 +1,6 @@
-//! The calls of one sample, and the units of what they say.
+//! The calls of one sample.
+
+use std::mem;
 
 use nvml_wrapper::{
     Device as Handle,
@@ -14,11 +16,13 @@ use nvml_wrapper::{
 };
 
 use super::{
-    errors::{absent, in_words, is_of_one_reading},
+    errors::{absent, in_words},
     list::Listed,
     raw::{self, ALL_LINKS, Library},
+    sink::{AS_IT_IS, Scale, Sink, number},
+    unsupported::Question,
 };
-use crate::gpu::{Absent, DeviceReadings, ProbeError, Quantity, Reading, Wanted};
+use crate::gpu::{Absent, DeviceReadings, ProbeError, Quantity, Wanted};
 
 // Fields, by the numbers that they have had since there are fields; the wrapper knows those of newer
 // drivers.
@@ -32,20 +36,6 @@ const PCIE: [u32; 2] = [197, 198];
 const NVLINK_KIB: [u32; 2] = [138, 139];
 const NVLINK_BYTES: [u32; 2] = [202, 204];
 
-/// Where a value is not known, some calls succeed and say so by all bits of it,
-const NOT_AVAILABLE: u64 = u32::MAX as u64;
-/// or by the largest numbers that have a sign, or by one that is negative.
-const BLANK: u64 = i64::MAX as u64 - 15;
-
-/// What a driver's number is multiplied with, or divided by, to be in our unit.
-#[derive(Clone, Copy)]
-enum Scale {
-    Times(f64),
-    Per(f64),
-}
-
-const AS_IT_IS: Scale = Scale::Times(1.0);
-
 /// Reads one GPU. An error of the whole ends it; so do errors of the driver in all that was asked.
 pub(super) fn all(
     library: &Library,
@@ -53,12 +43,13 @@ pub(super) fn all(
     wanted: &Wanted,
     out: &mut DeviceReadings,
 ) -> Result<(), ProbeError> {
-    let mut sink = Sink { out, has_any: false, failed: None };
-    groups(library, listed, wanted, &mut sink).map_err(|error| in_words(&error))?;
-    match sink.failed {
-        Some(error) if !sink.has_any => Err(error),
-        _ => Ok(()),
-    }
+    let mut unsupported = mem::take(&mut listed.unsupported);
+    let mut sink = Sink::new(out, &mut unsupported);
+    let asked = groups(library, listed, wanted, &mut sink).map_err(|error| in_words(&error));
+    asked.and_then(|()| sink.end())?;
+    // NB: after an error of the whole nothing is known: what is back may support other things.
+    listed.unsupported = unsupported;
+    Ok(())
 }
 
 fn groups(
@@ -72,7 +63,7 @@ fn groups(
         memory(&listed.device, wanted.extended, sink)?;
     } else if !is_whole {
         // NB: its memory is told by another instance. It is asked whether it is there at all.
-        sink.each(&[], listed.device.memory_info(), |_| [])?;
+        sink.each(&[], || listed.device.memory_info(), |_| [])?;
     }
     if is_whole {
         load(&listed.device, wanted.extended, sink)?;
@@ -94,7 +85,8 @@ fn groups(
             activity(library, listed, sink)?;
         }
     }
-    Ok(())
+    // NB: of what supports nothing too it is found out whether it is there.
+    if sink.has_asked { Ok(()) } else { sink.each(&[], || listed.device.memory_info(), |_| []) }
 }
 
 fn memory(device: &Handle<'_>, extended: bool, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
@@ -103,10 +95,14 @@ fn memory(device: &Handle<'_>, extended: bool, sink: &mut Sink<'_>) -> Result<()
         true => &[MemoryTotal, MemoryUsed, MemoryReserved, MemoryFree],
         false => &[MemoryTotal, MemoryUsed, MemoryReserved],
     };
-    sink.each(quantities, device.memory_info(), |memory| {
-        [memory.total, memory.used, memory.reserved, memory.free]
-            .map(|bytes| number(bytes, AS_IT_IS))
-    })
+    sink.each(
+        quantities,
+        || device.memory_info(),
+        |memory| {
+            [memory.total, memory.used, memory.reserved, memory.free]
+                .map(|bytes| number(bytes, AS_IT_IS))
+        },
+    )
 }
 
 fn load(device: &Handle<'_>, extended: bool, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
@@ -115,24 +111,26 @@ fn load(device: &Handle<'_>, extended: bool, sink: &mut Sink<'_>) -> Result<(), 
         true => &[Utilization, MemoryBandwidthUtilization],
         false => &[Utilization],
     };
-    sink.each(quantities, device.utilization_rates(), |load| {
-        [load.gpu, load.memory].map(|percent| number(percent.into(), Scale::Per(100.0)))
-    })
+    sink.each(
+        quantities,
+        || device.utilization_rates(),
+        |load| [load.gpu, load.memory].map(|percent| number(percent.into(), Scale::Per(100.0))),
+    )
 }
 
 fn power(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
     const MILLI: Scale = Scale::Per(1e3);
-    sink.one(Quantity::Power, device.power_usage(), MILLI)?;
-    sink.one(Quantity::PowerLimit, device.enforced_power_limit(), MILLI)?;
-    sink.one(Quantity::Energy, device.total_energy_consumption(), MILLI)
+    sink.one(Quantity::Power, || device.power_usage(), MILLI)?;
+    sink.one(Quantity::PowerLimit, || device.enforced_power_limit(), MILLI)?;
+    sink.one(Quantity::Energy, || device.total_energy_consumption(), MILLI)
 }
 
 fn clocks(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
     const MEGAHERTZ: Scale = Scale::Times(1e6);
-    let temperature = device.temperature(TemperatureSensor::Gpu);
+    let temperature = || device.temperature(TemperatureSensor::Gpu);
     sink.one(Quantity::Temperature, temperature, AS_IT_IS)?;
-    sink.one(Quantity::SmClock, device.clock_info(Clock::SM), MEGAHERTZ)?;
-    sink.one(Quantity::MemoryClock, device.clock_info(Clock::Memory), MEGAHERTZ)?;
+    sink.one(Quantity::SmClock, || device.clock_info(Clock::SM), MEGAHERTZ)?;
+    sink.one(Quantity::MemoryClock, || device.clock_info(Clock::Memory), MEGAHERTZ)?;
     let reasons = [
         (Quantity::SwPowerCap, ThrottleReasons::SW_POWER_CAP),
         (Quantity::HwSlowdown, ThrottleReasons::HW_SLOWDOWN),
@@ -141,9 +139,11 @@ fn clocks(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
         (Quantity::HwPowerBrake, ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN),
     ];
     let quantities = reasons.map(|(quantity, _)| quantity);
-    sink.each(&quantities, device.current_throttle_reasons(), |now| {
-        reasons.map(|(_, reason)| Ok(f64::from(u8::from(now.contains(reason)))))
-    })
+    sink.each(
+        &quantities,
+        || device.current_throttle_reasons(),
+        |now| reasons.map(|(_, reason)| Ok(f64::from(u8::from(now.contains(reason))))),
+    )
 }
 
 fn errors(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
@@ -151,7 +151,8 @@ fn errors(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
         (Quantity::EccCorrected, MemoryError::Corrected),
         (Quantity::EccUncorrected, MemoryError::Uncorrected),
     ] {
-        sink.one(quantity, device.total_ecc_errors(kind, EccCounter::Volatile), AS_IT_IS)?;
+        let count = || device.total_ecc_errors(kind, EccCounter::Volatile);
+        sink.one(quantity, count, AS_IT_IS)?;
     }
     Ok(())
 }
@@ -159,37 +160,23 @@ fn errors(device: &Handle<'_>, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
 /// What is only there as a field.
 fn fields(device: &Handle<'_>, extended: bool, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
     const NANOSECONDS: Scale = Scale::Per(1e9);
-    let wanted = [
-        (Quantity::MemoryTemperature, MEMORY_TEMPERATURE, AS_IT_IS),
-        (Quantity::SwPowerCapTime, POWER_TIME, NANOSECONDS),
-        (Quantity::SwThermalTime, SW_THERMAL_TIME, NANOSECONDS),
-        (Quantity::HwThermalTime, HW_THERMAL_TIME, NANOSECONDS),
-        (Quantity::HwPowerBrakeTime, POWER_BRAKE_TIME, NANOSECONDS),
+    let all = [
+        (Quantity::MemoryTemperature, (MEMORY_TEMPERATURE, AS_IT_IS)),
+        (Quantity::SwPowerCapTime, (POWER_TIME, NANOSECONDS)),
+        (Quantity::SwThermalTime, (SW_THERMAL_TIME, NANOSECONDS)),
+        (Quantity::HwThermalTime, (HW_THERMAL_TIME, NANOSECONDS)),
+        (Quantity::HwPowerBrakeTime, (POWER_BRAKE_TIME, NANOSECONDS)),
     ];
-    let wanted = if extended { &wanted[..] } else { &wanted[..1] };
-    let ids: Vec<FieldId> = wanted.iter().map(|(_, field, _)| FieldId(*field)).collect();
-    let values = match device.field_values_for(&ids) {
-        Ok(values) => values,
-        Err(error) => {
-            let quantities: Vec<Quantity> = wanted.iter().map(|(quantity, ..)| *quantity).collect();
-            return sink.failed(&quantities, error);
-        }
-    };
-    // NB: by position. A value comes back under the number of a newer driver.
-    for ((quantity, _, scale), sample) in wanted.iter().zip(values) {
-        let value = match sample.and_then(|sample| sample.value) {
-            Ok(SampleValue::U32(value)) => Ok(u64::from(value)),
-            Ok(SampleValue::U64(value)) => Ok(value),
-            Ok(other) => {
-                let error = format!("{other:?} is no whole number");
-                sink.out.set(*quantity, Err(Absent::Failed(error)));
-                continue;
-            }
-            Err(error) => Err(error),
-        };
-        sink.one(*quantity, value, *scale)?;
-    }
-    Ok(())
+    sink.batch(if extended { &all } else { &all[..1] }, |asked| {
+        let ids: Vec<FieldId> = asked.iter().map(|(field, _)| FieldId(*field)).collect();
+        let samples = device.field_values_for(&ids)?.into_iter();
+        let values = samples.zip(asked).map(|(sample, (_, scale))| match sample?.value? {
+            SampleValue::U32(value) => Ok(number(value.into(), *scale)),
+            SampleValue::U64(value) => Ok(number(value, *scale)),
+            other => Ok(Err(Absent::Failed(format!("{other:?} is no whole number")))),
+        });
+        Ok(values.collect())
+    })
 }
 
 fn links(
@@ -198,22 +185,26 @@ fn links(
     sink: &mut Sink<'_>,
 ) -> Result<(), NvmlError> {
     let pcie = [Quantity::PcieTransmitted, Quantity::PcieReceived];
-    sink.counts(pcie, raw::counts(library, device, PCIE, 0), AS_IT_IS)?;
+    sink.counts(pcie, || raw::counts(library, device, PCIE, 0), AS_IT_IS)?;
     let nvlink = [Quantity::NvLinkTransmitted, Quantity::NvLinkReceived];
-    let bytes = raw::counts(library, device, NVLINK_BYTES, ALL_LINKS);
-    if matches!(&bytes, Ok([Ok(_), Ok(_)])) {
-        return sink.counts(nvlink, bytes, AS_IT_IS);
+    let all_links = |fields| raw::counts(library, device, fields, ALL_LINKS);
+    match sink.told(Question::LinkBytes, || all_links(NVLINK_BYTES)) {
+        Some(bytes) => {
+            nvlink
+                .into_iter()
+                .zip(bytes)
+                .for_each(|(q, bytes)| sink.set(q, number(bytes, AS_IT_IS)));
+            Ok(())
+        }
+        None => sink.counts(nvlink, || all_links(NVLINK_KIB), Scale::Times(1024.0)),
     }
-    sink.counts(nvlink, raw::counts(library, device, NVLINK_KIB, ALL_LINKS), Scale::Times(1024.0))
 }
 
 /// The memory of the process that serves the model, where the driver tells of it.
 fn process(device: &Handle<'_>, pids: &[u32], sink: &mut Sink<'_>) -> Result<(), NvmlError> {
-    let processes = device.running_compute_processes().map(|mut processes| {
+    let call = || device.running_compute_processes();
+    sink.each(&[Quantity::ProcessMemory], call, |mut processes| {
         processes.retain(|process| pids.contains(&process.pid));
-        processes
-    });
-    sink.each(&[Quantity::ProcessMemory], processes, |processes| {
         let used = processes.iter().map(|process| match process.used_gpu_memory {
             // NB: whoever computes has memory; in a container, some drivers say that it is 0.
             UsedGpuMemory::Used(0) | UsedGpuMemory::Unavailable => None,
@@ -229,23 +220,21 @@ fn process(device: &Handle<'_>, pids: &[u32], sink: &mut Sink<'_>) -> Result<(),
 fn activity(library: &Library, listed: &mut Listed, sink: &mut Sink<'_>) -> Result<(), NvmlError> {
     let quantities = [Quantity::SmActive, Quantity::TensorActive, Quantity::DramActive];
     let metrics = [GpmMetricId::SmUtil, GpmMetricId::AnyTensorUtil, GpmMetricId::DramBwUtil];
-    let lib = library.nvml().lib();
-    let whole = listed.parent.as_ref().unwrap_or(&listed.device);
-    // NB: the wrapper panics where a sample cannot be freed.
-    let can_free = lib.nvmlGpmSampleFree.is_ok();
-    let is_there = *listed
-        .has_activity
-        .get_or_insert_with(|| can_free && whole.gpm_support().unwrap_or(false));
-    let sample = match (is_there, &listed.identity.instance) {
-        (false, _) => Err(NvmlError::NotSupported),
-        (true, Some(instance)) => whole.gpm_mig_sample(instance.gpu_instance),
-        (true, None) => whole.gpm_sample(),
-    };
-    let compared = sample.and_then(|sample| {
-        let before = listed.activity.replace(sample);
-        let (Some(before), Some(now)) = (before, &listed.activity) else { return Ok(None) };
+    let Listed { identity, device, parent, activity, has_activity, .. } = listed;
+    let whole = parent.as_ref().unwrap_or(device);
+    let compared = || {
+        // NB: the wrapper panics where a sample cannot be freed.
+        let can_free = library.nvml().lib().nvmlGpmSampleFree.is_ok();
+        *has_activity = *has_activity || (can_free && whole.gpm_support()?);
+        let sample = match &identity.instance {
+            _ if !*has_activity => return Err(NvmlError::NotSupported),
+            Some(instance) => whole.gpm_mig_sample(instance.gpu_instance)?,
+            None => whole.gpm_sample()?,
+        };
+        let before = activity.replace(sample);
+        let (Some(before), Some(now)) = (before, activity) else { return Ok(None) };
         gpm_metrics_get(library.nvml(), &before, now, &metrics).map(Some)
-    });
+    };
     sink.each(&quantities, compared, |results| {
         let first = || Err(Absent::Failed("one more sample is needed".to_owned()));
         let Some(results) = results else { return quantities.map(|_| first()) };
@@ -255,83 +244,5 @@ fn activity(library: &Library, listed: &mut Listed, sink: &mut Sink<'_>) -> Resu
             Some(Err(error)) => Err(absent(&error)),
             None => first(),
         })
-    })
-}
-
-/// Where readings go. An error of the whole GPU ends the sample.
-struct Sink<'a> {
-    out: &'a mut DeviceReadings,
-    /// Whether there is any number.
-    has_any: bool,
-    /// An error of the driver, as opposed to what it does not support or allow.
-    failed: Option<ProbeError>,
-}
-
-// === impl Sink ===
-
-impl Sink<'_> {
-    fn one(
-        &mut self,
-        quantity: Quantity,
-        value: Result<impl Into<u64>, NvmlError>,
-        scale: Scale,
-    ) -> Result<(), NvmlError> {
-        self.each(&[quantity], value, |value| [number(value.into(), scale)])
-    }
-
-    fn counts(
-        &mut self,
-        quantities: [Quantity; 2],
-        values: Result<[Result<u64, NvmlError>; 2], NvmlError>,
-        scale: Scale,
-    ) -> Result<(), NvmlError> {
-        self.each(&quantities, values, |values| {
-            values.map(|value| value.map_err(|error| absent(&error)).and_then(|v| number(v, scale)))
-        })
-    }
-
-    /// What one call says of several.
-    fn each<T, const N: usize>(
-        &mut self,
-        quantities: &[Quantity],
-        result: Result<T, NvmlError>,
-        readings: impl FnOnce(T) -> [Reading; N],
-    ) -> Result<(), NvmlError> {
-        match result {
-            Ok(value) => {
-                for (quantity, reading) in quantities.iter().zip(readings(value)) {
-                    self.has_any |= reading.is_ok();
-                    self.out.set(*quantity, reading);
-                }
-                Ok(())
-            }
-            Err(error) => self.failed(quantities, error),
-        }
-    }
-
-    fn failed(&mut self, quantities: &[Quantity], error: NvmlError) -> Result<(), NvmlError> {
-        if !is_of_one_reading(&error) {
-            return Err(error);
-        }
-        let reason = absent(&error);
-        if matches!(reason, Absent::Failed(_)) {
-            self.failed = Some(in_words(&error));
-        }
-        for quantity in quantities {
-            self.out.set(*quantity, Err(reason.clone()));
-        }
-        Ok(())
-    }
-}
-
-fn number(value: u64, scale: Scale) -> Reading {
-    if value == NOT_AVAILABLE || value >= BLANK {
-        return Err(Absent::NotSupported);
-    }
-    let value = value as f64;
-    Ok(match scale {
-        Scale::Times(times) => value * times,
-        // NB: `7 / 100` is 0.07, `7 * 0.01` is not.
-        Scale::Per(per) => value / per,
     })
 }
