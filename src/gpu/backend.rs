@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use super::{Device, DeviceReadings};
+use super::{Absent, Device, DeviceReadings};
 
 /// Reads the GPUs of one maker; every call is made on the probe's own thread.
 ///
@@ -59,7 +59,7 @@ pub trait GpuBackend: Send + 'static {
     /// # Errors
     ///
     /// If the GPU as a whole cannot be read. A single reading that cannot be had is an
-    /// [`Absent`](super::Absent) in `out`.
+    /// [`Absent`] in `out`.
     fn sample(
         &mut self,
         place: usize,
@@ -67,10 +67,14 @@ pub trait GpuBackend: Send + 'static {
         out: &mut DeviceReadings,
     ) -> Result<(), ProbeError>;
 
-    /// The processes that compute on a GPU, by their ids; `None` where that cannot be told.
-    fn processes(&mut self, place: usize) -> Option<Vec<u32>> {
+    /// The processes that compute on a GPU, by their ids.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    fn processes(&mut self, place: usize) -> Result<Vec<u32>, Absent> {
         let _ = place;
-        None
+        Err(Absent::NotSupported)
     }
 
     /// Waits for the next event, but not longer than this.

@@ -11,8 +11,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Device, DeviceReadings, ErrorKind, GpuSnapshot, Notice, ProbeError, known::Known,
-    notice::Listener,
+    Device, DeviceReadings, ErrorKind, GpuSnapshot, Notice, ProbeError, chosen::Chosen,
+    known::Known, notice::Listener,
 };
 use crate::{
     names,
@@ -47,6 +47,8 @@ struct State {
     /// How long the last whole round took.
     duration: Option<Duration>,
     known: Vec<Known>,
+    /// Why it is not known which GPUs are meant.
+    undecided: Option<String>,
 }
 
 /// GPUs that are not there any more.
@@ -106,12 +108,14 @@ impl Board {
     /// What there is, and which of it is chosen. Instances that are not there any more were taken
     /// apart; a GPU that is not is lost, with its instances. Gives those of them that were not known
     /// to be.
-    pub(super) fn listed(&self, devices: &[Device], places: &[usize]) -> Lost {
-        let chosen: Vec<&Device> = places.iter().map(|place| &devices[*place]).collect();
+    pub(super) fn listed(&self, devices: &[Device], choice: &Chosen) -> Lost {
+        let chosen: Vec<&Device> = choice.places.iter().map(|place| &devices[*place]).collect();
         // NB: of an instance, whether its GPU is.
         let is_there = |known: &Known| devices.iter().any(|d| d.uuid == known.device.whole());
         let is_chosen = |known: &Known| chosen.iter().any(|d| d.uuid == known.device.uuid);
         let mut state = self.state();
+        let why = choice.notice.as_ref().filter(|_| !choice.is_known);
+        state.undecided = why.map(ToString::to_string);
         state.known.retain(|known| is_chosen(known) || !is_there(known));
         for device in &chosen {
             match state.known.iter_mut().find(|known| known.device.uuid == device.uuid) {
@@ -191,7 +195,8 @@ impl Board {
         };
         let devices = state.known.iter().map(|known| known.snapshot(now, self.stale_after));
         let up = state.up(is_late);
-        GpuSnapshot { backend: self.backend, up, error, devices: devices.collect() }
+        let (devices, undecided) = (devices.collect(), state.undecided.clone());
+        GpuSnapshot { backend: self.backend, up, error, devices, undecided }
     }
 
     pub(super) fn write(&self, now: Instant, out: &mut Readings) {
@@ -206,7 +211,10 @@ impl Board {
             let mut gauge =
                 |family, value| out.push(family, [Arc::clone(&backend)], Value::Gauge(value));
             gauge(&names::GPU_PROBE_UP, f64::from(u8::from(up)));
-            gauge(&names::GPU_DEVICES, gpus.len() as f64);
+            // NB: none of those that are meant, if it is not known which are, is not 0 of them.
+            if state.undecided.is_none() || !state.known.is_empty() {
+                gauge(&names::GPU_DEVICES, gpus.len() as f64);
+            }
             if let Some(duration) = state.duration.filter(|_| up) {
                 gauge(&names::GPU_PROBE_DURATION_SECONDS, duration.as_secs_f64());
             }
@@ -217,9 +225,10 @@ impl Board {
             let labels = [Arc::clone(&backend), kind.label().into()];
             out.push(&names::GPU_PROBE_ERRORS_TOTAL, labels, Value::Counter(count));
         }
+        let engine = self.engine.as_ref().filter(|_| state.undecided.is_none());
         for known in &state.known {
             let is_down = state.up(is_late) == Some(false);
-            known.write(now, self.stale_after, is_down, self.engine.as_ref(), out);
+            known.write(now, self.stale_after, is_down, engine, out);
         }
     }
 

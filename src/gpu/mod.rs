@@ -31,18 +31,22 @@
 mod backend;
 mod board;
 mod builder;
+mod chosen;
 mod device;
 mod growing;
 mod known;
+mod name;
 mod notice;
 #[cfg(feature = "nvml")]
 mod nvml;
 mod probe;
 mod quantity;
 mod selection;
+mod session;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod used;
 mod watcher;
 
 #[cfg(feature = "nvml")]

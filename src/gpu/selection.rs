@@ -2,7 +2,12 @@
 
 use std::{env, error::Error, fmt, sync::Arc};
 
-use super::Device;
+use super::{
+    Absent, Device, Notice,
+    chosen::Chosen,
+    name::{DeviceName, listed, names},
+    used,
+};
 
 const CUDA_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
@@ -29,32 +34,9 @@ enum Choice {
     Processes(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum DeviceName {
-    Index(u32),
-    /// `GPU-…` or `MIG-…`, or how one begins.
-    Uuid(String),
-    /// `MIG-GPU-…/1/0`, as older drivers name instances.
-    Instance {
-        parent: String,
-        gpu_instance: u32,
-        compute_instance: u32,
-    },
-    /// Names no device.
-    Invalid,
-}
-
 /// The text is no list of devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectionError(String);
-
-/// What was chosen.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Chosen {
-    pub(super) places: Vec<usize>,
-    /// What the user should know of it.
-    pub(super) problem: Option<String>,
-}
 
 // === impl DeviceSelection ===
 
@@ -99,7 +81,13 @@ impl DeviceSelection {
         Ok(Self(Choice::List { names, is_cuda: false, is_in_bus_order: true }))
     }
 
-    /// Those on which these processes compute, by what the driver says; asked anew twice a minute.
+    /// Those on which these processes compute, by what the driver says: an engine's, with
+    /// [`ProcessTree::ids`](crate::process::ProcessTree::ids). It is asked anew every five seconds, or
+    /// after five intervals if that is less.
+    ///
+    /// While none of them computes on any GPU, it is not known which are chosen, and none is, but those
+    /// that were last and on which nobody computes since. A GPU of which the driver does not tell it
+    /// stays what it was. Of a GPU that is split, the instances are chosen and not the whole.
     ///
     /// NB: in a container, a driver may tell the ids that processes have outside of it. Then none is
     /// found.
@@ -116,6 +104,11 @@ impl DeviceSelection {
         matches!(self.0, Choice::List { .. })
     }
 
+    /// Whether another one may be right while the GPUs are the same.
+    pub(super) const fn is_by_processes(&self) -> bool {
+        matches!(self.0, Choice::Processes(_))
+    }
+
     /// The processes that serve the model; this one, where nothing else is known.
     pub(super) fn pids(&self) -> Vec<u32> {
         match &self.0 {
@@ -124,13 +117,15 @@ impl DeviceSelection {
         }
     }
 
+    /// Which of the devices it means, after those that it meant before.
     pub(super) fn choose(
         &self,
         devices: &[Device],
-        mut processes: impl FnMut(usize) -> Option<Vec<u32>>,
+        before: &[Device],
+        processes: impl FnMut(usize) -> Result<Vec<u32>, Absent>,
     ) -> Chosen {
         match &self.0 {
-            Choice::All => Chosen { places: (0..devices.len()).collect(), problem: None },
+            Choice::All => Chosen::all(devices),
             Choice::List { names, is_cuda, is_in_bus_order } => {
                 let has_index = names.iter().any(|name| matches!(name, DeviceName::Index(_)));
                 let mut whole = devices.iter().filter(|device| device.instance.is_none());
@@ -141,64 +136,15 @@ impl DeviceSelection {
                         "{CUDA_DEVICES} has numbers, and GPUs are of several kinds: which is which \
                          is known only with {CUDA_ORDER}=PCI_BUS_ID; all are shown"
                     );
-                    let places = (0..devices.len()).collect();
-                    return Chosen { places, problem: Some(problem) };
+                    let notice = Some(Notice::warning(problem));
+                    return Chosen { is_known: false, notice, ..Chosen::all(devices) };
                 }
-                listed(names, *is_cuda, devices)
+                let (places, problem) = listed(names, *is_cuda, devices);
+                Chosen { places, is_known: true, notice: problem.map(Notice::warning) }
             }
-            Choice::Processes(pids) => {
-                let pids = pids();
-                let mut is_used = |place: &usize| {
-                    processes(*place).is_some_and(|found| found.iter().any(|p| pids.contains(p)))
-                };
-                let used: Vec<usize> = (0..devices.len()).filter(&mut is_used).collect();
-                // NB: the driver may name an instance's processes at the whole too, which others
-                // share.
-                let is_split = |place: &usize| {
-                    let uuid = &devices[*place].uuid;
-                    let parent = |p: usize| Some(&devices[p].instance.as_ref()?.parent_uuid);
-                    used.iter().any(|used| parent(*used) == Some(uuid))
-                };
-                let places = used.iter().copied().filter(|place| !is_split(place)).collect();
-                Chosen { places, problem: None }
-            }
+            Choice::Processes(pids) => used::choose(&pids(), devices, before, processes),
         }
     }
-}
-
-/// The devices of a list, each once, in the driver's order; a whole GPU brings its instances.
-fn listed(names: &[DeviceName], is_cuda: bool, devices: &[Device]) -> Chosen {
-    let mut chosen = Chosen::default();
-    let mut missing = Vec::new();
-    for name in names {
-        match name.find(devices) {
-            Some(place) => chosen.places.push(place),
-            None if is_cuda => break,
-            None => missing.push(name.to_string()),
-        }
-    }
-    for place in chosen.places.clone() {
-        let parent = |device: &Device| Some(device.instance.as_ref()?.parent_uuid.clone());
-        let is_part =
-            |(_, device): &(usize, &Device)| parent(device).as_ref() == Some(&devices[place].uuid);
-        let parts = devices.iter().enumerate().filter(is_part).map(|(part, _)| part);
-        chosen.places.extend(parts);
-    }
-    chosen.places.sort_unstable();
-    chosen.places.dedup();
-    if !missing.is_empty() {
-        chosen.problem = Some(format!("no such GPU: {}", missing.join(", ")));
-    } else if chosen.places.is_empty() && is_cuda && !names.is_empty() {
-        chosen.problem = Some(format!("{CUDA_DEVICES} names no GPU that there is"));
-    }
-    chosen
-}
-
-fn names(text: &str) -> Vec<DeviceName> {
-    if text.trim().is_empty() {
-        return Vec::new();
-    }
-    text.split(',').map(|name| DeviceName::parse(name.trim())).collect()
 }
 
 impl fmt::Debug for Choice {
@@ -207,63 +153,6 @@ impl fmt::Debug for Choice {
             Self::All => f.write_str("All"),
             Self::List { names, .. } => f.debug_tuple("List").field(names).finish(),
             Self::Processes(_) => f.write_str("Processes"),
-        }
-    }
-}
-
-// === impl DeviceName ===
-
-impl DeviceName {
-    fn parse(text: &str) -> Self {
-        if let Some(rest) = text.strip_prefix("MIG-GPU-") {
-            let mut parts = rest.split('/');
-            let parent = format!("GPU-{}", parts.next().unwrap_or_default());
-            let mut number = || parts.next().and_then(|part| part.parse().ok());
-            return match (number(), number(), parts.next()) {
-                (Some(gpu_instance), Some(compute_instance), None) => {
-                    Self::Instance { parent, gpu_instance, compute_instance }
-                }
-                _ => Self::Invalid,
-            };
-        }
-        if text.starts_with("GPU-") || text.starts_with("MIG-") {
-            return Self::Uuid(text.to_owned());
-        }
-        // NB: `+1` is a number for Rust.
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|_| is_number);
-        number.map_or(Self::Invalid, Self::Index)
-    }
-
-    /// Its place, if exactly one device is it.
-    fn find(&self, devices: &[Device]) -> Option<usize> {
-        let is_it = |device: &Device| match self {
-            Self::Index(index) => device.instance.is_none() && device.index == *index,
-            Self::Uuid(start) => device.uuid.starts_with(start.as_str()),
-            Self::Instance { parent, gpu_instance, compute_instance } => {
-                device.instance.as_ref().is_some_and(|instance| {
-                    instance.parent_uuid == *parent
-                        && instance.gpu_instance == *gpu_instance
-                        && instance.compute_instance == *compute_instance
-                })
-            }
-            Self::Invalid => false,
-        };
-        let mut found = devices.iter().enumerate().filter(|(_, device)| is_it(device));
-        let (place, _) = found.next()?;
-        found.next().is_none().then_some(place)
-    }
-}
-
-impl fmt::Display for DeviceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Index(index) => write!(f, "{index}"),
-            Self::Uuid(uuid) => f.write_str(uuid),
-            Self::Instance { parent, gpu_instance, compute_instance } => {
-                write!(f, "MIG-{parent}/{gpu_instance}/{compute_instance}")
-            }
-            Self::Invalid => f.write_str("?"),
         }
     }
 }

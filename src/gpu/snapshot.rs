@@ -16,6 +16,9 @@ pub struct GpuSnapshot {
     pub error: Option<ProbeError>,
     /// Each GPU of the choice that was seen.
     pub devices: Vec<DeviceSnapshot>,
+    /// Why it is not known which GPUs the choice means, while it is not: those that are here then are
+    /// tied to no engine.
+    pub undecided: Option<String>,
 }
 
 /// What is known of one GPU.

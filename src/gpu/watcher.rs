@@ -11,25 +11,25 @@ use tokio::time::Instant;
 
 use super::{
     Device, DeviceReadings, DeviceSelection, ErrorKind, GpuBackend, Notice, ProbeError, Wanted,
-    board::Board, selection::Chosen,
+    board::Board,
+    chosen::Choosing,
+    session::{Session, TRY_LOST_EVERY, Watched},
 };
 
-/// How often it is looked which GPUs there are.
-const LIST_EVERY: Duration = Duration::from_secs(30);
 /// How often a driver is looked for where there is none.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// With some GPUs lost and others not, the driver is opened anew at most so often.
 const REOPEN_EVERY: Duration = Duration::from_secs(60);
-/// A lost GPU is tried once in so many rounds.
-const TRY_LOST_EVERY: u64 = 10;
 /// With all GPUs lost for so many rounds, the driver is opened anew.
 const ALL_LOST_ROUNDS: u32 = 3;
+/// How long a choice by processes holds at most; a list of processes is one of the dearest calls.
+const LONGEST_CHOICE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) struct Watcher {
     pub(super) backend: Box<dyn GpuBackend>,
     pub(super) board: Arc<Board>,
-    selection: DeviceSelection,
+    choosing: Choosing,
     wanted: Wanted,
     interval: Duration,
     session: Option<Session>,
@@ -38,35 +38,10 @@ pub(super) struct Watcher {
     failures: u32,
     /// When it was opened anew because all GPUs were lost.
     reopened: Option<Instant>,
-    /// Those of a list that was resolved once: when a GPU is lost, the others may get other numbers,
-    /// and CUDA's list would end at the lost one.
-    pinned: Vec<Device>,
     /// GPUs that cannot be read, by their identity.
     lost: BTreeSet<String>,
-    /// What was said last of the driver, and of the choice.
+    /// What was said last of the driver.
     said: Option<String>,
-    said_of_choice: Option<String>,
-}
-
-/// From opening the driver until closing it.
-struct Session {
-    opened: Instant,
-    listed: Instant,
-    /// What there is has changed, as it seems.
-    must_list: bool,
-    /// A GPU is not there any more.
-    is_one_gone: bool,
-    devices: Vec<Device>,
-    chosen: Vec<Watched>,
-    rounds: u64,
-    all_lost: u32,
-    has_events: bool,
-}
-
-/// A GPU that is read.
-struct Watched {
-    place: usize,
-    is_lost: bool,
 }
 
 // === impl Watcher ===
@@ -82,17 +57,15 @@ impl Watcher {
         Self {
             backend,
             board,
-            selection,
+            choosing: Choosing::new(selection),
             wanted: Wanted { extended, ..Wanted::default() },
             interval,
             session: None,
             is_released: false,
             failures: 0,
             reopened: None,
-            pinned: Vec::new(),
             lost: BTreeSet::new(),
             said: None,
-            said_of_choice: None,
         }
     }
 
@@ -154,6 +127,7 @@ impl Watcher {
         match &self.session {
             None => self.open()?,
             Some(session) if session.must_be_listed(began) => self.list()?,
+            Some(session) if self.must_choose(session, began) => self.choose(),
             Some(_) => {}
         }
         let read_from = Instant::now();
@@ -170,21 +144,16 @@ impl Watcher {
         Ok(self.interval.saturating_sub(now - began).max(Duration::from_millis(1)))
     }
 
+    /// Processes come and go while GPUs stay.
+    fn must_choose(&self, session: &Session, now: Instant) -> bool {
+        let pause = LONGEST_CHOICE.min(self.interval.saturating_mul(5));
+        self.choosing.selection().is_by_processes() && now - session.chose >= pause
+    }
+
     fn open(&mut self) -> Result<(), ProbeError> {
         self.board.call(Instant::now());
         self.backend.open()?;
-        let now = Instant::now();
-        self.session = Some(Session {
-            opened: now,
-            listed: now,
-            must_list: false,
-            is_one_gone: false,
-            devices: Vec::new(),
-            chosen: Vec::new(),
-            rounds: 0,
-            all_lost: 0,
-            has_events: false,
-        });
+        self.session = Some(Session::new(Instant::now()));
         self.list()?;
         let count = self.session.as_ref().map_or(0, |session| session.chosen.len());
         let text =
@@ -196,53 +165,38 @@ impl Watcher {
     fn list(&mut self) -> Result<(), ProbeError> {
         self.board.call(Instant::now());
         let devices = self.backend.list()?;
-        let Self { backend, selection, board, .. } = self;
-        let mut chosen = selection.choose(&devices, |place| {
+        if let Some(session) = &mut self.session {
+            session.are_listed(devices, Instant::now());
+        }
+        self.choose();
+        Ok(())
+    }
+
+    fn choose(&mut self) {
+        let Self { backend, choosing, board, lost, session: Some(session), .. } = self else {
+            return;
+        };
+        let chosen = choosing.choose(&session.devices, |place| {
             board.call(Instant::now());
             backend.processes(place)
         });
-        if selection.is_a_list() {
-            // NB: an instance that is not there was taken apart, and its name may be another one's.
-            let is_lost = |pinned: &Device| {
-                pinned.instance.is_none() && devices.iter().all(|d| d.uuid != pinned.uuid)
-            };
-            if !self.pinned.iter().any(is_lost) {
-                let places = chosen.places.iter();
-                self.pinned = places.map(|place| devices[*place].clone()).collect();
-            } else {
-                chosen = pinned(&self.pinned, &devices);
-            }
-        }
-        self.wanted.processes = selection.pids();
-        let gone = board.listed(&devices, &chosen.places);
+        let gone = board.listed(&session.devices, &chosen);
         for Device { index, uuid, .. } in gone.new {
             let text = format!("GPU {index} ({uuid}) is not shown by the driver any more");
             board.listener.tell(&Notice::warning(text));
         }
-        if let Some(session) = &mut self.session {
-            let watched = |place: &usize| {
-                let is_lost = self.lost.contains(&devices[*place].uuid);
-                Watched { place: *place, is_lost }
-            };
-            session.chosen = chosen.places.iter().map(watched).collect();
-            session.has_events = chosen.places.iter().any(|place| devices[*place].has_events);
-            session.devices = devices;
-            session.listed = Instant::now();
-            (session.must_list, session.is_one_gone) = (false, gone.any);
+        session.are_chosen(&chosen.places, lost, gone.any, Instant::now());
+        if let Some(notice) = choosing.news(&chosen) {
+            board.listener.tell(&notice);
         }
-        if self.said_of_choice != chosen.problem {
-            if let Some(problem) = &chosen.problem {
-                self.board.listener.tell(&Notice::warning(problem.clone()));
-            }
-            self.said_of_choice = chosen.problem;
-        }
-        Ok(())
     }
 
     fn read(&mut self) -> Result<(), ProbeError> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let is_try = session.rounds % TRY_LOST_EVERY == 0;
         session.rounds += 1;
+        // NB: each time, since the memory of all of them is a sum.
+        self.wanted.processes = self.choosing.selection().pids();
         for watched in &mut session.chosen {
             if watched.is_lost && !is_try {
                 continue;
@@ -323,24 +277,6 @@ impl Watcher {
             self.said = Some(text);
         }
     }
-}
-
-// === impl Session ===
-
-impl Session {
-    fn must_be_listed(&self, now: Instant) -> bool {
-        let is_try = self.is_one_gone && self.rounds % TRY_LOST_EVERY == 0;
-        self.must_list || is_try || now - self.listed >= LIST_EVERY
-    }
-}
-
-/// Those of the GPUs that are still there, with their instances.
-fn pinned(pinned: &[Device], devices: &[Device]) -> Chosen {
-    let is_pinned = |(_, device): &(usize, &Device)| {
-        pinned.iter().any(|pinned| pinned.uuid == device.uuid || pinned.uuid == device.whole())
-    };
-    let places = devices.iter().enumerate().filter(is_pinned).map(|(place, _)| place).collect();
-    Chosen { places, problem: None }
 }
 
 fn panicked() -> ProbeError {

@@ -59,7 +59,7 @@ pub static GPU_PROBE_UP: Family =
 pub static GPU_DEVICES: Family =
     gauge("gpu_devices", Unit::Devices, BACKEND, "GPUs that can be read, those of the choice.")
         .unprefixed()
-        .when(PROBED);
+        .when("where GPUs are probed, once it is known which are meant");
 
 /// How long a round takes.
 pub static GPU_PROBE_DURATION_SECONDS: Family = gauge(

@@ -1,7 +1,8 @@
 /* A driver's library that is none: what the tests of GPUs load in place of libnvidia-ml.so.1.
  *
  * Each copy of the file that is loaded has GPUs of its own. A test says what they do by `fake`; what
- * runs in another process, by the variables that are read when the library is opened.
+ * runs in another process, by the variables that are read when the library is opened; FAKE_PROCESSES
+ * is a file that is read anew each time.
  *
  * -DRENUMBERED gives fields the numbers that they have since driver 580.82; -DEMPTY leaves all
  * symbols out, -DBARE all but the one that opens it. -DWORN makes it answer 18 (version mismatch)
@@ -30,7 +31,7 @@ enum { GPUS = 16, PARTS = 7, MACHINE = 15 };
 enum what {
     RC_ALL, RC_MEMORY, RC_LOAD, RC_POWER, RC_LIMIT, RC_ENERGY, RC_TEMPERATURE, RC_CLOCK, RC_THROTTLE,
     RC_ECC, RC_FIELDS, RC_EVENTS, RC_REGISTER, RC_PROCESSES, RC_IDENTITY,
-    HANG, USED, TOTAL, LOAD, ENERGY, THROTTLE, PARTS_MASK, PID, XID, GPM,
+    HANG, USED, TOTAL, LOAD, ENERGY, THROTTLE, PARTS_MASK, PID, PID_SLOT, XID, GPM,
     COUNT, RC_INIT, CALLS, OPEN,
     WHATS
 };
@@ -40,6 +41,7 @@ struct part { int gpu; int slot; };
 static volatile long long said[GPUS][WHATS];
 static struct part wholes[GPUS], parts[GPUS][PARTS];
 static int is_ready;
+static const char *processes;
 
 static void prepare(void) {
     if (is_ready) return;
@@ -57,6 +59,10 @@ static void prepare(void) {
     const char *hang = getenv("FAKE_HANG"), *count = getenv("FAKE_COUNT");
     if (hang) said[atoi(hang)][HANG] = 1;
     if (count) said[MACHINE][COUNT] = atoi(count);
+    const char *parts_of_1 = getenv("FAKE_PARTS"), *refuse = getenv("FAKE_REFUSE_PROCESSES");
+    if (parts_of_1) said[1][PARTS_MASK] = atoi(parts_of_1);
+    for (int gpu = 0; refuse && gpu < GPUS; gpu++) said[gpu][RC_PROCESSES] = atoi(refuse);
+    processes = getenv("FAKE_PROCESSES");
 }
 
 #ifndef EMPTY
@@ -239,12 +245,25 @@ int nvmlDeviceGetFieldValues(device d, int count, struct field *fields) {
 
 struct process { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; };
 
+/* One that a test has said, in the slot before PID_SLOT or in each; and those of the file, each a line
+ * with GPU, slot (-1: none) and number. A whole has those of its parts too. */
 int nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *count, struct process *list) {
     TRY(answer(d, RC_PROCESSES));
-    unsigned room = *count;
-    *count = said[d->gpu][PID] != 0;
-    if (room < *count) return 7;
-    if (*count && list) *list = (struct process){said[d->gpu][PID], PROCESS, 0xFFFFFFFF, 0xFFFFFFFF};
+    struct process all[16];
+    unsigned room = *count, found = 0, pid;
+    int gpu, slot, only = said[d->gpu][PID_SLOT];
+    if (said[d->gpu][PID] && (d->slot < 0 || !only || only == d->slot + 1)) {
+        all[found++] = (struct process){said[d->gpu][PID], PROCESS, 0xFFFFFFFF, 0xFFFFFFFF};
+    }
+    FILE *file = processes ? fopen(processes, "r") : NULL;
+    while (file && found < 16 && fscanf(file, "%d %d %u", &gpu, &slot, &pid) == 3) {
+        if (gpu != d->gpu || (d->slot >= 0 && d->slot != slot)) continue;
+        all[found++] = (struct process){pid, PROCESS, 0xFFFFFFFF, 0xFFFFFFFF};
+    }
+    if (file) fclose(file);
+    *count = found;
+    if (room < found) return 7;
+    if (list) memcpy(list, all, found * sizeof *all);
     return 0;
 }
 

@@ -48,6 +48,7 @@ pub(crate) enum What {
     Throttle,
     PartsMask,
     Pid,
+    PidSlot,
     Xid,
     Gpm,
     Count,

@@ -25,14 +25,13 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     let listener = bind(page.key(), &page.address())?;
     let address = reachable(&listener)?;
     let mut signals = Signals::new()?;
-    let _gpus = gpu::watch(&settings.gpu, &meter)?;
 
     let url = engine.as_ref().map_or_else(|| "none".to_owned(), |engine| engine.page_url());
     processes::watch_own(&meter);
+    let mut ids = None;
     if let Some(pid) = settings.process.engine_pid {
-        processes::watch_engine(pid, &settings.process_of(pid)?, &meter)
-            .await
-            .map_err(|error| format!("--engine-pid: {error}"))?;
+        let watched = processes::watch_engine(pid, &settings.process_of(pid)?, &meter).await;
+        ids = Some(watched.map_err(|error| format!("--engine-pid: {error}"))?);
     }
     let watch = match engine {
         Some(engine) => {
@@ -41,8 +40,9 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
-    // So that the first page has it.
+    // So that the first page has it, and the processes are known by which GPUs are found.
     meter.sample();
+    let _gpus = gpu::watch(&settings.gpu, ids, &meter)?;
     let exporter = exporter.serve_on(listener)?;
     say(&format!("infermeter exporter: engine {url} metrics http://{address}/metrics"))?;
     page::warn_if_nobody_can_scrape(page);

@@ -10,20 +10,25 @@ use infermeter::{
 };
 
 use crate::{
-    arguments::{Gpu, GpuChoice, GpuMetrics, Which},
+    arguments::{Gpu, GpuChoice, GpuMetrics, Gpus, Which},
     console::say,
+    processes::{self, Ids},
 };
 
 /// How long a driver may take to open where somebody waits for it.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Watches them, for as long as what it gives is there; nothing where they are not to be watched.
-pub(crate) fn watch(settings: &Gpu, meter: &Meter) -> Result<Option<GpuProbe>, Box<dyn Error>> {
+pub(crate) fn watch(
+    settings: &Gpu,
+    engine: Option<Ids>,
+    meter: &Meter,
+) -> Result<Option<GpuProbe>, Box<dyn Error>> {
     if settings.gpu == Which::Off {
         let never = "--require-gpu: --gpu off watches none; allowed are auto and nvml";
         return if settings.require_gpu { Err(never.into()) } else { Ok(None) };
     }
-    let probe = builder(&settings.choice).interval(settings.gpu_interval);
+    let probe = builder(&settings.choice, engine).interval(settings.gpu_interval);
     let probe = probe.on_notice(|notice| match notice.is_warning() {
         true => tracing::warn!("{notice}"),
         false => tracing::info!("{notice}"),
@@ -31,7 +36,9 @@ pub(crate) fn watch(settings: &Gpu, meter: &Meter) -> Result<Option<GpuProbe>, B
     let probe = probe.watch(meter)?;
     if settings.require_gpu {
         let seen = probe.first(LONGEST);
-        if !seen.devices.iter().any(|device| device.is_up) {
+        // NB: the driver shows GPUs, and the engine may start later.
+        let is_to_come = seen.up == Some(true) && seen.undecided.is_some();
+        if !is_to_come && !seen.devices.iter().any(|device| device.is_up) {
             return Err(format!("--require-gpu: {}", why_none(&seen)).into());
         }
     }
@@ -39,9 +46,12 @@ pub(crate) fn watch(settings: &Gpu, meter: &Meter) -> Result<Option<GpuProbe>, B
 }
 
 /// Prints what can be read of each, and why something cannot.
-pub(crate) fn print(choice: &GpuChoice) -> Result<(), Box<dyn Error>> {
+pub(crate) fn print(settings: &Gpus) -> Result<(), Box<dyn Error>> {
+    let Gpus { choice, engine_pid } = settings;
+    let engine = engine_pid.map(processes::of_engine).transpose()?;
     // NB: what was read before a driver hangs must not be old by the time that this is known.
-    let probe = builder(choice).interval(LONGEST).deadline(LONGEST).watch(&Meter::disabled())?;
+    let probe = builder(choice, engine).interval(LONGEST).deadline(LONGEST);
+    let probe = probe.watch(&Meter::disabled())?;
     let seen = probe.first(LONGEST + Duration::from_secs(1));
     if seen.devices.is_empty() {
         return Err(why_none(&seen).into());
@@ -52,11 +62,11 @@ pub(crate) fn print(choice: &GpuChoice) -> Result<(), Box<dyn Error>> {
     seen.error.map_or(Ok(()), |error| Err(error.to_string().into()))
 }
 
-fn builder(choice: &GpuChoice) -> GpuProbeBuilder<Nvml> {
+fn builder(choice: &GpuChoice, engine: Option<Ids>) -> GpuProbeBuilder<Nvml> {
     let library = choice.nvml_library.iter();
     let backend = library.fold(Nvml::new(), |backend, path| backend.library(path));
-    let devices = choice.devices();
-    // Who names some, or all, says whose they are.
+    let devices = choice.devices(engine);
+    // Who names some, or all, or the engine, says whose they are.
     let is_tied = choice.gpu_devices.is_some() || devices.is_a_choice();
     let probe = GpuProbe::builder(backend)
         .devices(devices)
@@ -66,12 +76,13 @@ fn builder(choice: &GpuChoice) -> GpuProbeBuilder<Nvml> {
 
 fn why_none(seen: &GpuSnapshot) -> String {
     let of_device = seen.devices.iter().find_map(|device| device.error.as_ref());
-    match (&seen.error, of_device, seen.up) {
-        (Some(error), ..) => format!("no GPU can be read: {error}"),
-        (_, Some(error), _) => format!("no GPU can be read: {error}"),
-        (_, _, None) => format!("no GPU can be read: no answer for {LONGEST:?}"),
-        _ => "no GPU can be read: the driver shows none, or none of the choice".to_owned(),
-    }
+    let why = match (seen.error.as_ref().or(of_device), seen.up, &seen.undecided) {
+        (Some(error), ..) => error.to_string(),
+        (None, None, _) => format!("no answer for {LONGEST:?}"),
+        (None, _, Some(why)) => why.clone(),
+        (None, _, None) => "the driver shows none, or none of the choice".to_owned(),
+    };
+    format!("no GPU can be read: {why}")
 }
 
 fn text(seen: &DeviceSnapshot, of_all: Option<&ProbeError>, extended: bool) -> String {

@@ -42,7 +42,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             runtime.block_on(demo::run(settings))
         }
         Command::Exporter(settings) => exporter::run(*settings),
-        Command::Gpus(choice) => gpu::print(&choice),
+        Command::Gpus(settings) => gpu::print(&settings),
         Command::Proxy(settings) => proxy::run(*settings),
         Command::Metrics => match io::stdout().write_all(names::markdown().as_bytes()) {
             // Whoever read it has seen enough.

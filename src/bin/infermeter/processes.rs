@@ -1,6 +1,6 @@
 //! The processes that are watched: this one, and those of the engine.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{error::Error, net::SocketAddr, time::Duration};
 
 use http::Uri;
 use infermeter::{
@@ -16,6 +16,9 @@ use crate::arguments::EnginePid;
 /// How long the name of the engine's machine may take to be resolved.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(5);
 
+/// Tells the numbers of an engine's processes.
+pub(crate) type Ids = Box<dyn Fn() -> Vec<u32> + Send + Sync>;
+
 /// The processes of an engine, and the log of what becomes of them.
 struct Logged {
     tree: ProcessTree,
@@ -30,14 +33,23 @@ pub(crate) fn watch_own(meter: &Meter) {
     }
 }
 
-/// Watches the processes of the engine at a URL from now on.
-pub(crate) async fn watch_engine(pid: EnginePid, url: &str, meter: &Meter) -> Result<(), String> {
+/// Watches the processes of the engine at a URL from now on; gives what tells their numbers, once
+/// they are sampled.
+pub(crate) async fn watch_engine(pid: EnginePid, url: &str, meter: &Meter) -> Result<Ids, String> {
     let tree = match pid {
         EnginePid::Is(pid) => ProcessTree::of(pid).map_err(|error| error.to_string())?,
         EnginePid::Auto => ProcessTree::listening(addresses(url).await),
     };
+    let ids = Box::new(tree.ids());
     meter.watch(source::PROCESS, Logged { tree, said: None });
-    Ok(())
+    Ok(ids)
+}
+
+/// The numbers of the processes of an engine as they are now.
+pub(crate) fn of_engine(pid: u32) -> Result<Ids, Box<dyn Error>> {
+    let mut tree = ProcessTree::of(pid)?;
+    tree.sample(&mut Readings::default()).map_err(|error| error.to_string())?;
+    Ok(Box::new(tree.ids()))
 }
 
 /// Where the engine listens; nothing if that cannot be found out.

@@ -16,14 +16,17 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use self::{
-    errors::{in_words, is_of_one_reading},
+    errors::{absent, in_words, is_of_one_reading},
     list::Listed,
     raw::{Events, Library},
+    unsupported::Question,
 };
 use super::{
-    Device, DeviceReadings, ErrorKind, GpuBackend, GpuEvent, GpuProbe, GpuProbeBuilder, ProbeError,
-    Wanted,
+    Absent, Device, DeviceReadings, ErrorKind, GpuBackend, GpuEvent, GpuProbe, GpuProbeBuilder,
+    ProbeError, Quantity, Wanted,
 };
 
 /// Reads NVIDIA's GPUs.
@@ -146,10 +149,16 @@ impl GpuBackend for Nvml {
         read::all(library, listed, wanted, out)
     }
 
-    fn processes(&mut self, place: usize) -> Option<Vec<u32>> {
-        let listed = self.open.as_ref()?.listed.get(place)?;
-        let processes = listed.device.running_compute_processes().ok()?;
-        Some(processes.iter().map(|process| process.pid).collect())
+    fn processes(&mut self, place: usize) -> Result<Vec<u32>, Absent> {
+        let listed = self.open.as_mut().and_then(|open| open.listed.get_mut(place));
+        let Some(Listed { device, unsupported, .. }) = listed else {
+            return Err(Absent::Failed("it is not there".to_owned()));
+        };
+        let call = || device.running_compute_processes();
+        let question = Question::Of(Quantity::ProcessMemory);
+        let processes = unsupported.ask(question, Instant::now(), call);
+        let processes = processes.map_err(|error| absent(&error))?;
+        Ok(processes.iter().map(|process| process.pid).collect())
     }
 
     fn event(&mut self, at_most: Duration) -> Result<Option<GpuEvent>, ProbeError> {

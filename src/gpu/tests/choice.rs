@@ -46,9 +46,15 @@ fn instances_are_chosen_by_their_own_name_and_with_their_gpu() {
 #[test]
 fn numbers_of_cuda_mean_nothing_where_gpus_differ() {
     let mixed = [gpu(0, "GPU-a", "H100"), gpu(1, "GPU-b", "T4")];
-    let all = DeviceSelection::cuda(Some("1"), None).choose(&mixed, |_| None);
-    assert_eq!(all.places, [0, 1]);
-    assert!(all.problem.unwrap().contains("CUDA_DEVICE_ORDER=PCI_BUS_ID"));
+    let numbers = DeviceSelection::cuda(Some("1"), None);
+    let all = numbers.choose(&mixed, &[], |_| Err(Absent::NotSupported));
+    assert_eq!((all.places, all.is_known), (vec![0, 1], false));
+    assert!(all.notice.unwrap().to_string().contains("CUDA_DEVICE_ORDER=PCI_BUS_ID"));
+    // So that none is called the engine's.
+    let bench = Bench::tied(&mixed, numbers);
+    assert_eq!(bench.shown(&names::GPU_UP).len(), 2);
+    assert_eq!(bench.shown(&names::GPU_DEVICES), ["scripted 2"]);
+    assert_eq!(bench.shown(&names::ENGINE_GPU_INFO), [""; 0]);
     assert_eq!(chosen(&DeviceSelection::cuda(Some("1"), Some("PCI_BUS_ID")), &mixed), [1]);
     assert_eq!(chosen(&DeviceSelection::cuda(Some("GPU-b"), None), &mixed), [1]);
     // The numbers of a list are the driver's.
@@ -58,23 +64,12 @@ fn numbers_of_cuda_mean_nothing_where_gpus_differ() {
 #[test]
 fn a_list_shows_what_there_is_and_names_the_rest() {
     let list = DeviceSelection::list("7,GPU-89,GPU-none").unwrap();
-    let problem = Some("no such GPU: 7, GPU-none".to_owned());
-    assert_eq!(list.choose(&machine(), |_| None), Chosen { places: vec![0], problem });
+    let chosen = list.choose(&machine(), &[], |_| Err(Absent::NotSupported));
+    let notice = Some(Notice::warning("no such GPU: 7, GPU-none"));
+    assert_eq!(chosen, Chosen { notice, ..places(&[0]) });
     assert!(!DeviceSelection::list("all").unwrap().is_a_choice());
     for text in ["", "x", "0,,1", "-1", "0;1", "MIG-GPU-a/b/c"] {
         let error = DeviceSelection::list(text).unwrap_err().to_string();
         assert!(error.contains(text) && error.contains("allowed are `all`"), "{error}");
     }
-}
-
-#[test]
-fn the_gpus_of_processes() {
-    let selection = DeviceSelection::processes(|| vec![7, 8]);
-    let on = |found: [Option<Vec<u32>>; 4]| {
-        selection.choose(&machine(), |place| found[place].clone()).places
-    };
-    assert_eq!(on([Some(vec![1, 7]), Some(vec![2]), None, None]), [0]);
-    assert_eq!(on([None, None, None, None]), [0; 0]);
-    // What an instance runs, its GPU may name too; others share that.
-    assert_eq!(on([None, Some(vec![8]), None, Some(vec![8])]), [3]);
 }

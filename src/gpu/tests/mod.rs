@@ -3,12 +3,13 @@
 mod choice;
 mod odd;
 mod states;
+mod used;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{board::Board, notice::Listener, selection::Chosen, watcher::Watcher, *};
+use super::{board::Board, chosen::Chosen, notice::Listener, watcher::Watcher, *};
 use crate::{
     names::{self, Family},
     record::{Readings, Value},
@@ -34,7 +35,11 @@ fn machine() -> Vec<Device> {
 }
 
 fn chosen(selection: &DeviceSelection, devices: &[Device]) -> Vec<usize> {
-    selection.choose(devices, |_| None).places
+    selection.choose(devices, &[], |_| Err(Absent::NotSupported)).places
+}
+
+fn places(places: &[usize]) -> Chosen {
+    Chosen { places: places.to_vec(), is_known: true, notice: None }
 }
 
 /// Says what it is told to.
@@ -42,6 +47,8 @@ fn chosen(selection: &DeviceSelection, devices: &[Device]) -> Vec<usize> {
 struct Script {
     devices: Vec<Device>,
     samples: Vec<Result<f64, ErrorKind>>,
+    /// By place; not told of those beyond.
+    processes: Vec<Result<Vec<u32>, Absent>>,
     open: Option<ErrorKind>,
     panics: bool,
     /// How often it was asked for events.
@@ -82,6 +89,11 @@ impl GpuBackend for Scripted {
         Ok(())
     }
 
+    fn processes(&mut self, place: usize) -> Result<Vec<u32>, Absent> {
+        let script = self.0.lock().unwrap();
+        script.processes.get(place).cloned().unwrap_or(Err(Absent::NotSupported))
+    }
+
     /// There is none, which it says at once.
     fn event(&mut self, _at_most: Duration) -> Result<Option<GpuEvent>, ProbeError> {
         self.0.lock().unwrap().waits += 1;
@@ -94,24 +106,35 @@ impl GpuBackend for Scripted {
 struct Bench {
     script: Scripted,
     watcher: Watcher,
+    notices: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Bench {
     fn new(devices: &[Device]) -> Self {
-        let script = Scripted::default();
-        script.0.lock().unwrap().devices = devices.to_vec();
-        script.0.lock().unwrap().samples = vec![Ok(0.5); devices.len()];
-        let board = Board::new("scripted", SECOND * 2, SECOND * 5, Listener::default(), None);
-        let all = DeviceSelection::all();
-        let backend = Box::new(script.clone());
-        let watcher = Watcher::new(backend, Arc::new(board), all, false, SECOND);
-        Self { script, watcher }
+        Self::choosing(devices, DeviceSelection::all())
     }
 
     fn choosing(devices: &[Device], selection: DeviceSelection) -> Self {
-        let Self { script, watcher } = Self::new(devices);
-        let (backend, board) = (Box::new(script.clone()), watcher.board);
-        Self { script, watcher: Watcher::new(backend, board, selection, false, SECOND) }
+        Self::of(devices, selection, None)
+    }
+
+    /// Of an engine, after the first round.
+    fn tied(devices: &[Device], selection: DeviceSelection) -> Self {
+        let mut bench = Self::of(devices, selection, Some("0".into()));
+        bench.watcher.round();
+        bench
+    }
+
+    fn of(devices: &[Device], selection: DeviceSelection, engine: Option<Arc<str>>) -> Self {
+        let script = Scripted::default();
+        script.0.lock().unwrap().devices = devices.to_vec();
+        script.0.lock().unwrap().samples = vec![Ok(0.5); devices.len()];
+        let notices: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let said = Arc::clone(&notices);
+        let listener = Listener::new(move |notice| said.lock().unwrap().push(notice.to_string()));
+        let board = Arc::new(Board::new("scripted", SECOND * 2, SECOND * 5, listener, engine));
+        let watcher = Watcher::new(Box::new(script.clone()), board, selection, false, SECOND);
+        Self { script, watcher, notices }
     }
 
     fn says(&self, change: impl FnOnce(&mut Script)) {

@@ -50,12 +50,12 @@ fn an_instance_is_lost_with_its_gpu() {
     let mut bench = Bench::choosing(&all, DeviceSelection::list("MIG-12").unwrap());
     bench.watcher.round();
     assert_eq!(bench.shown(&names::GPU_UP), ["1 MIG-12 H100 1"]);
-    let lost = bench.watcher.board.listed(&all[..1], &[]);
+    let lost = bench.watcher.board.listed(&all[..1], &places(&[]));
     assert!(lost.any);
     assert_eq!(bench.shown(&names::GPU_UP), ["1 MIG-12 H100 0"]);
     assert_eq!(bench.shown(&names::GPU_DEVICES), ["scripted 0"]);
     // The GPU is back, and not split any more.
-    assert!(!bench.watcher.board.listed(&all[..2], &[]).any);
+    assert!(!bench.watcher.board.listed(&all[..2], &places(&[])).any);
     assert_eq!(bench.shown(&names::GPU_UP), [""; 0]);
 }
 

@@ -87,7 +87,7 @@ fn gpus_that_are_not_chosen_any_more_are_not_lost() {
     let machine = machine();
     let mut bench = Bench::new(&machine);
     bench.watcher.round();
-    bench.watcher.board.listed(&machine, &[0]);
+    bench.watcher.board.listed(&machine, &places(&[0]));
     assert_eq!(bench.shown(&names::GPU_UP), ["0 GPU-8932f937 H100 1"]);
 }
 
@@ -96,7 +96,7 @@ fn a_gpu_whose_turn_has_not_come_is_not_down() {
     let bench = Bench::new(&machine()[..1]);
     let (board, began) = (&bench.watcher.board, Instant::now());
     board.call(began);
-    board.listed(&machine()[..1], &[0]);
+    board.listed(&machine()[..1], &places(&[0]));
     assert_eq!(shown(board, began, &names::GPU_UP), [""; 0]);
     assert_eq!(shown(board, began, &names::GPU_DEVICES), [""; 0]);
     // But if the driver hangs before.
@@ -170,7 +170,7 @@ fn what_is_remembered_has_a_limit() {
     let bench = Bench::new(&[]);
     let board = &bench.watcher.board;
     for index in 0..1000 {
-        board.listed(&[gpu(index, &format!("GPU-{index}"), "H100")], &[0]);
+        board.listed(&[gpu(index, &format!("GPU-{index}"), "H100")], &places(&[0]));
     }
     let known = bench.shown(&names::GPU_UP);
     // The newest was not tried yet.
@@ -190,7 +190,7 @@ fn an_instance_that_was_taken_apart_is_gone() {
     bench.watcher.round();
     assert_eq!(bench.shown(&names::GPU_UP).len(), 4);
     assert_eq!(bench.shown(&names::GPU_DEVICES), ["scripted 2"]);
-    bench.watcher.board.listed(&all[..3], &[0, 1, 2]);
+    bench.watcher.board.listed(&all[..3], &places(&[0, 1, 2]));
     let up = ["0 GPU-8932f937 H100 1", "1 GPU-beef H100 1", "1 MIG-1 H100 1"];
     assert_eq!(bench.shown(&names::GPU_UP), up);
 }

@@ -42,6 +42,11 @@ impl Members {
         self.root
     }
 
+    /// The numbers of those who were there last.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.known.iter().map(|(pid, _)| *pid).collect()
+    }
+
     /// All who are there now, each behind its parent, the root first.
     ///
     /// NB: they are read in this order too. Whoever ends meanwhile and is added to its parent's

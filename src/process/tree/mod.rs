@@ -8,7 +8,12 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use std::{error, fmt, net::SocketAddr, time::Duration};
+use std::{
+    error, fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -50,7 +55,11 @@ pub struct ProcessTree {
     tree: Option<Tree>,
     /// When it was looked for last, and why it was not found.
     looked: Option<(Instant, String)>,
+    ids: Ids,
 }
+
+/// The numbers of all of them, as others see them.
+type Ids = Arc<Mutex<Vec<u32>>>;
 
 /// Why there is no such process; the message says what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,12 +122,34 @@ impl ProcessTree {
     /// `docker-proxy`, is not taken for the engine.
     pub fn listening(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let engine = Engine::Listener(Listener::new(addresses));
-        Self { files: Files::below("/"), engine, tree: None, looked: None }
+        Self { files: Files::below("/"), engine, tree: None, looked: None, ids: Ids::default() }
     }
 
     /// The number of the first process, while there is one.
     pub fn pid(&self) -> Option<u32> {
         self.tree.as_ref().map(|tree| tree.members.root().0)
+    }
+
+    /// What tells the numbers of all of them, as the last sample found them: none before the first
+    /// one, and while there is no first process. It goes on when a meter watches the tree.
+    ///
+    /// By it a probe finds the GPUs of an engine:
+    ///
+    /// ```no_run
+    /// use infermeter::{Meter, gpu::{DeviceSelection, GpuProbe}, names::source, process::ProcessTree};
+    ///
+    /// # #[cfg(feature = "nvml")] {
+    /// let meter = Meter::new();
+    /// let tree = ProcessTree::of(4711)?;
+    /// let devices = DeviceSelection::processes(tree.ids());
+    /// meter.watch(source::PROCESS, tree);
+    /// let probe = GpuProbe::nvml().devices(devices).engine("0").watch(&meter);
+    /// # }
+    /// # Ok::<(), infermeter::process::ProcessError>(())
+    /// ```
+    pub fn ids(&self) -> impl Fn() -> Vec<u32> + Send + Sync + use<> {
+        let ids = Arc::clone(&self.ids);
+        move || ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the sum of memory is a sum of, while there is one: [`MemoryKind::Pss`] where that can be
@@ -130,7 +161,8 @@ impl ProcessTree {
 
     fn process(files: Files, root: Id) -> Self {
         let tree = Some(Tree::new(&files, root));
-        Self { files, engine: Engine::Process(root.0), tree, looked: None }
+        let (engine, ids) = (Engine::Process(root.0), Ids::default());
+        Self { files, engine, tree, looked: None, ids }
     }
 
     /// Looks for who listens, now and then.
@@ -147,10 +179,8 @@ impl ProcessTree {
         self.tree = Some(Tree::new(&self.files, found?));
         Ok(())
     }
-}
 
-impl Source for ProcessTree {
-    fn sample(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+    fn try_sample(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         if let Some(tree) = &mut self.tree {
             match tree.sample(&self.files, out) {
                 Ok(()) => return Ok(()),
@@ -168,6 +198,15 @@ impl Source for ProcessTree {
             Some(Err(Ended::Root(error) | Ended::Unknown(error))) => Err(error.into()),
             _ => Ok(()),
         }
+    }
+}
+
+impl Source for ProcessTree {
+    fn sample(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        let sampled = self.try_sample(out);
+        let ids = self.tree.as_ref().map(|tree| tree.members.ids()).unwrap_or_default();
+        *self.ids.lock().unwrap_or_else(PoisonError::into_inner) = ids;
+        sampled
     }
 }
 

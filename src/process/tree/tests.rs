@@ -162,6 +162,34 @@ fn a_process_that_is_none_is_an_error() {
     }
 }
 
+/// As they come and go, also while they cannot be listed for once.
+#[test]
+fn the_numbers_of_all_follow_the_tree() {
+    let system = system(&[Fake::new(11, 10), Fake::new(20, 1)]);
+    let mut tree = tree_of(&system);
+    let ids = tree.ids();
+    let ids = || {
+        let mut ids = ids();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(), [0; 0]);
+    system.sample(&mut tree).unwrap();
+    assert_eq!(ids(), [10, 11]);
+    system.process(Fake::new(12, 11));
+    system.end(11);
+    system.sample(&mut tree).unwrap();
+    assert_eq!(ids(), [10]);
+    system.process(Fake::new(13, 10));
+    system.sample(&mut tree).unwrap();
+    tree.files.most = 1;
+    system.sample(&mut tree).unwrap_err();
+    assert_eq!(ids(), [10, 13]);
+    system.end(10);
+    system.sample(&mut tree).unwrap_err();
+    assert_eq!(ids(), [0; 0]);
+}
+
 /// As soon as it is asked again.
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]

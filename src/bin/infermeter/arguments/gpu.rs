@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use infermeter::gpu::DeviceSelection;
 
 use super::values::duration;
+use crate::processes::Ids;
 
 #[derive(Args, Debug)]
 pub(crate) struct Gpu {
@@ -26,11 +27,25 @@ pub(crate) struct Gpu {
     pub(crate) require_gpu: bool,
 }
 
-/// What `infermeter gpus` asks too.
+/// The arguments of `infermeter gpus`.
+#[derive(Args, Debug)]
+pub(crate) struct Gpus {
+    #[command(flatten)]
+    pub(crate) choice: GpuChoice,
+
+    /// The number of the engine's process: prints only those GPUs that it and what it has started
+    /// compute on, where neither `--gpu-devices` nor CUDA_VISIBLE_DEVICES says which.
+    // NB: no variable: that of the proxy may be `auto`.
+    #[arg(long, value_name = "PID")]
+    pub(crate) engine_pid: Option<u32>,
+}
+
+/// Which of them, and what of each.
 #[derive(Args, Debug)]
 pub(crate) struct GpuChoice {
     /// The GPUs that the engine uses: numbers as nvidia-smi shows them, or how a GPU-… or MIG-…
-    /// begins, with commas; or `all`. Default: what CUDA_VISIBLE_DEVICES says, else all.
+    /// begins, with commas; or `all`. Default: what CUDA_VISIBLE_DEVICES says, else those that the
+    /// processes of `--engine-pid` compute on, else all.
     #[arg(long, env = "INFERMETER_GPU_DEVICES", value_name = "LIST")]
     #[arg(value_parser = |text: &str| DeviceSelection::list(text).map_err(|error| error.to_string()))]
     pub(crate) gpu_devices: Option<DeviceSelection>,
@@ -60,8 +75,16 @@ pub(crate) enum GpuMetrics {
 // === impl GpuChoice ===
 
 impl GpuChoice {
-    pub(crate) fn devices(&self) -> DeviceSelection {
-        self.gpu_devices.clone().unwrap_or_else(DeviceSelection::cuda_visible)
+    /// Those of an engine's processes where nothing else says which.
+    pub(crate) fn devices(&self, engine: Option<Ids>) -> DeviceSelection {
+        if let Some(list) = &self.gpu_devices {
+            return list.clone();
+        }
+        let visible = DeviceSelection::cuda_visible();
+        match engine {
+            Some(ids) if !visible.is_a_choice() => DeviceSelection::processes(ids),
+            _ => visible,
+        }
     }
 }
 
@@ -92,7 +115,7 @@ mod tests {
         assert_eq!(gpu.choice.gpu_metrics, GpuMetrics::Default);
         assert!(!gpu.require_gpu && gpu.choice.gpu_devices.is_none());
         let Alone { gpu } = Alone::try_parse_from(["x", "--gpu-devices", "0,GPU-1"]).unwrap();
-        assert!(gpu.choice.devices().is_a_choice());
+        assert!(gpu.choice.devices(None).is_a_choice());
     }
 
     #[test]

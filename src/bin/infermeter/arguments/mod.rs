@@ -18,7 +18,7 @@ use self::values::{address, label, seconds};
 pub(crate) use self::{
     engine::{Engine, Kind},
     exporter::Exporter,
-    gpu::{Gpu, GpuChoice, GpuMetrics, Which},
+    gpu::{Gpu, GpuChoice, GpuMetrics, Gpus, Which},
     page::{Log, Page},
     process::{EnginePid, EngineProcess},
     proxy::Proxy,
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Nobody is connected to.
     Check(Check),
     /// Prints what can be read of each GPU, and why something cannot.
-    Gpus(GpuChoice),
+    Gpus(Gpus),
     /// Prints every metric that there is, as Markdown.
     Metrics,
 }

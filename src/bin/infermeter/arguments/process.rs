@@ -8,7 +8,8 @@ use clap::Args;
 pub(crate) struct EngineProcess {
     /// The process of the engine on this machine, with all that it has started: its number, or
     /// `auto` for the one that listens on the engine's port. Without it `process_*` are what the
-    /// engine's page says.
+    /// engine's page says. The GPUs are those that these processes compute on, where neither
+    /// `--gpu-devices` nor CUDA_VISIBLE_DEVICES says which.
     #[arg(long, env = "INFERMETER_ENGINE_PID", value_name = "PID")]
     #[arg(allow_negative_numbers = true)]
     pub(crate) engine_pid: Option<EnginePid>,

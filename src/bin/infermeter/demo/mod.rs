@@ -77,7 +77,7 @@ pub(crate) async fn run(settings: arguments::Demo) -> Result<(), Box<dyn Error>>
         service: reachable(&listener)?,
         page: reachable(&page)?,
     };
-    let _gpus = gpu::watch(&gpus, &meter)?;
+    let _gpus = gpu::watch(&gpus, None, &meter)?;
     let exporter = Prometheus::builder().meter(meter.clone()).serve_on(page)?;
 
     let (jobs, queue) = mpsc::channel(JOBS);

@@ -5,7 +5,8 @@ use infermeter::{Meter, engines::EngineMetrics};
 use super::Behind;
 use crate::{
     arguments::{self, EnginePid},
-    page, processes,
+    page,
+    processes::{self, Ids},
 };
 
 #[derive(Debug)]
@@ -22,6 +23,14 @@ struct Engine {
     pid: Option<EnginePid>,
     /// What it tells is of this upstream.
     meter: Meter,
+}
+
+/// What is asked from now on.
+pub(super) struct Watched {
+    /// The URLs of the engines' pages.
+    pub(super) pages: Vec<String>,
+    /// The processes of the engine, if there is one alone.
+    pub(super) ids: Option<Ids>,
 }
 
 // === impl Engines ===
@@ -72,19 +81,21 @@ impl Engines {
         Ok(Self(engines))
     }
 
-    /// Watches them from now on, whether they are there yet or not; the URLs of their pages.
-    pub(super) async fn watch(self) -> Result<Vec<String>, String> {
-        let mut pages = Vec::new();
+    /// Watches them from now on, whether they are there yet or not.
+    pub(super) async fn watch(self) -> Result<Watched, String> {
+        let is_alone = self.0.len() == 1;
+        let (mut pages, mut ids) = (Vec::new(), None);
         for Engine { key, url, metrics, pid, meter } in self.0 {
             if let Some(pid) = pid {
                 let watched = processes::watch_engine(pid, &url, &meter).await;
-                watched.map_err(|error| format!("{key}: {error}"))?;
+                let of_one = watched.map_err(|error| format!("{key}: {error}"))?;
+                ids = is_alone.then_some(of_one);
             }
             if let Some(engine) = metrics {
                 pages.push(engine.page_url());
                 tokio::spawn(async move { engine.watch(&meter).await.run().await });
             }
         }
-        Ok(pages)
+        Ok(Watched { pages, ids })
     }
 }

@@ -6,10 +6,14 @@ mod threads;
 
 use std::{error::Error, time::Duration};
 
-use infermeter::{AdmissionLayer, Meter, proxy::Proxy};
+use infermeter::{AdmissionLayer, Meter, proxy::Proxy, record::Collect};
 use tokio::{sync::watch, time::timeout};
 
-use self::{behind::Behind, engines::Engines, threads::Threads};
+use self::{
+    behind::Behind,
+    engines::{Engines, Watched},
+    threads::Threads,
+};
 use crate::{
     arguments,
     console::{bind, reachable, say},
@@ -36,9 +40,11 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
 
     processes::watch_own(proxy.meter());
-    let _gpus = gpu::watch(&settings.gpu, proxy.meter())?;
     let (address, page_address) = (reachable(&listener)?, reachable(&page)?);
-    let pages = engines.watch().await?;
+    let Watched { pages, ids } = engines.watch().await?;
+    // So that the processes are known by which GPUs are found.
+    proxy.meter().sample();
+    let _gpus = gpu::watch(&settings.gpu, ids, proxy.meter())?;
     let exporter = exporter.serve_on(page)?;
     let (stop, stopped) = watch::channel(false);
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;

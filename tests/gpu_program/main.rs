@@ -3,21 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 #![cfg(unix)]
 
-#[path = "gpu/driver.rs"]
+#[path = "../gpu/driver.rs"]
 #[allow(dead_code, reason = "this test uses a part of it")]
 mod driver;
+#[cfg(target_os = "linux")]
+mod engine;
+mod program;
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    thread,
-    time::Duration,
-};
+use std::path::Path;
 
-/// How often it is looked for something, each 20 ms.
-const TRIES: u32 = 3000;
+use self::program::{Program, infermeter};
 
 #[test]
 fn gpus_are_printed_with_what_is_absent_and_why() {
@@ -101,82 +96,5 @@ fn an_engine_has_the_gpus_that_are_named() {
         let page = program.until(tie);
         assert!(!page.contains("GPU-00000003"), "{page}");
         program.ends();
-    }
-}
-
-fn infermeter(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    command(library, arguments, variables).output().unwrap()
-}
-
-fn command(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_infermeter"));
-    command.args(arguments).env_remove("CUDA_VISIBLE_DEVICES").envs(variables.iter().copied());
-    command.arg("--nvml-library").arg(library);
-    command
-}
-
-/// `infermeter exporter` without an engine.
-struct Program {
-    child: Child,
-    page: String,
-}
-
-// === impl Program ===
-
-impl Program {
-    fn start(library: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let exporter = ["exporter", "--engine", "none", "--metrics-listen", "127.0.0.1:0"];
-        let mut child = command(library, &[&exporter, arguments].concat(), variables)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let page = line.trim_end().rsplit_once("http://").unwrap().1;
-        Self { child, page: page.strip_suffix("/metrics").unwrap().to_owned() }
-    }
-
-    fn page(&self) -> String {
-        let mut socket = TcpStream::connect(&self.page).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// Waits until the page has a line.
-    fn until(&self, line: &str) -> String {
-        for _ in 0..TRIES {
-            let page = self.page();
-            if page.contains(line) {
-                return page;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{line:?} does not come: {}", self.page());
-    }
-
-    /// SIGTERM ends it.
-    fn ends(&mut self) {
-        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(told.success());
-        for _ in 0..TRIES {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert!(status.success(), "{status}");
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it does not end");
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
