@@ -12,12 +12,22 @@ pub(super) struct Chosen {
     pub(super) notice: Option<Notice>,
 }
 
+/// What came of choosing before.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Those chosen last, and of them those that were lost since: when a GPU is lost, the others may
+    /// get other numbers, and CUDA's list would end at the lost one.
+    pub(super) devices: Vec<Device>,
+    /// The processes by which they were, the last that there were.
+    pub(super) pids: Vec<u32>,
+    /// Why it was not known which are meant.
+    doubt: Option<Notice>,
+}
+
 #[derive(Debug)]
 pub(super) struct Choosing {
     selection: DeviceSelection,
-    /// Those chosen last, and of them those that were lost since: when a GPU is lost, the others may
-    /// get other numbers, and CUDA's list would end at the lost one.
-    before: Vec<Device>,
+    before: Before,
     said: Option<Notice>,
 }
 
@@ -32,8 +42,8 @@ impl Chosen {
 // === impl Choosing ===
 
 impl Choosing {
-    pub(super) const fn new(selection: DeviceSelection) -> Self {
-        Self { selection, before: Vec::new(), said: None }
+    pub(super) fn new(selection: DeviceSelection) -> Self {
+        Self { selection, before: Before::default(), said: None }
     }
 
     pub(super) const fn selection(&self) -> &DeviceSelection {
@@ -47,15 +57,21 @@ impl Choosing {
     ) -> Chosen {
         // NB: an instance that is not there was taken apart, and its name may be another one's.
         let is_lost = |device: &Device| devices.iter().all(|d| d.uuid != device.whole());
-        if self.selection.is_a_list() && self.before.iter().any(is_lost) {
+        if self.selection.is_a_list() && self.before.devices.iter().any(is_lost) {
             return self.still_there(devices);
         }
         let chosen = self.selection.choose(devices, &self.before, processes);
         if !self.selection.is_a_choice() {
             return chosen;
         }
-        self.before.retain(is_lost);
-        self.before.extend(chosen.places.iter().map(|place| devices[*place].clone()));
+        let Before { devices: known, pids, doubt } = &mut self.before;
+        *doubt = chosen.notice.clone().filter(|_| !chosen.is_known);
+        known.retain(is_lost);
+        known.extend(chosen.places.iter().map(|place| devices[*place].clone()));
+        let now = self.selection.pids();
+        if !now.is_empty() {
+            *pids = now;
+        }
         chosen
     }
 
@@ -68,12 +84,11 @@ impl Choosing {
 
     /// Those of a list that are still there, with their instances.
     fn still_there(&self, devices: &[Device]) -> Chosen {
+        let Before { devices: before, doubt, .. } = &self.before;
         let is_it = |(_, device): &(usize, &Device)| {
-            self.before
-                .iter()
-                .any(|known| known.uuid == device.uuid || known.uuid == device.whole())
+            before.iter().any(|known| known.uuid == device.uuid || known.uuid == device.whole())
         };
         let places = devices.iter().enumerate().filter(is_it).map(|(place, _)| place).collect();
-        Chosen { places, is_known: true, notice: None }
+        Chosen { places, is_known: doubt.is_none(), notice: doubt.clone() }
     }
 }

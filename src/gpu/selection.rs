@@ -4,7 +4,7 @@ use std::{env, error::Error, fmt, sync::Arc};
 
 use super::{
     Absent, Device, Notice,
-    chosen::Chosen,
+    chosen::{Before, Chosen},
     name::{DeviceName, listed, names},
     used,
 };
@@ -117,11 +117,11 @@ impl DeviceSelection {
         }
     }
 
-    /// Which of the devices it means, after those that it meant before.
+    /// Which of the devices it means, after what came of it before.
     pub(super) fn choose(
         &self,
         devices: &[Device],
-        before: &[Device],
+        before: &Before,
         processes: impl FnMut(usize) -> Result<Vec<u32>, Absent>,
     ) -> Chosen {
         match &self.0 {

@@ -1,6 +1,9 @@
 //! The GPUs that processes use, by what the driver says.
 
-use super::{Absent, Device, Notice, chosen::Chosen};
+use super::{
+    Absent, Device, Notice,
+    chosen::{Before, Chosen},
+};
 
 /// Who computes on a GPU.
 #[derive(Debug)]
@@ -8,6 +11,7 @@ enum User {
     /// One of the processes.
     Engine,
     Others,
+    /// Nobody else: some of an engine may outlive its first process.
     Nobody,
     /// The driver does not tell.
     Unknown(Absent),
@@ -21,7 +25,7 @@ enum User {
 pub(super) fn choose(
     pids: &[u32],
     devices: &[Device],
-    before: &[Device],
+    before: &Before,
     mut processes: impl FnMut(usize) -> Result<Vec<u32>, Absent>,
 ) -> Chosen {
     // NB: of a GPU that is split, the driver may name the processes of instances at the whole too,
@@ -31,10 +35,10 @@ pub(super) fn choose(
         devices.iter().any(|device| parent(device).as_ref() == Some(&devices[*place].uuid))
     };
     let asked = (0..devices.len()).filter(|place| !is_split(place));
-    let users = asked.map(|place| (place, User::of(processes(place), pids)));
+    let users = asked.map(|place| (place, User::of(processes(place), pids, &before.pids)));
     let users: Vec<(usize, User)> = users.collect();
     let is_anywhere = users.iter().any(|(_, user)| matches!(user, User::Engine));
-    let was = |place: usize| before.iter().any(|known| known.uuid == devices[place].uuid);
+    let was = |place: usize| before.devices.iter().any(|known| known.uuid == devices[place].uuid);
     let is_chosen = |(place, user): &&(usize, User)| match user {
         User::Engine => true,
         User::Others => false,
@@ -79,10 +83,10 @@ pub(super) fn choose(
 // === impl User ===
 
 impl User {
-    fn of(processes: Result<Vec<u32>, Absent>, pids: &[u32]) -> Self {
+    fn of(processes: Result<Vec<u32>, Absent>, pids: &[u32], before: &[u32]) -> Self {
         match processes {
-            Ok(found) if found.is_empty() => Self::Nobody,
             Ok(found) if found.iter().any(|pid| pids.contains(pid)) => Self::Engine,
+            Ok(found) if found.iter().all(|pid| before.contains(pid)) => Self::Nobody,
             Ok(_) => Self::Others,
             Err(reason) => Self::Unknown(reason),
         }

@@ -190,10 +190,9 @@ fn links(
     let all_links = |fields| raw::counts(library, device, fields, ALL_LINKS);
     match sink.told(Question::LinkBytes, || all_links(NVLINK_BYTES)) {
         Some(bytes) => {
-            nvlink
-                .into_iter()
-                .zip(bytes)
-                .for_each(|(q, bytes)| sink.set(q, number(bytes, AS_IT_IS)));
+            for (quantity, bytes) in nvlink.into_iter().zip(bytes) {
+                sink.set(quantity, number(bytes, AS_IT_IS));
+            }
             Ok(())
         }
         None => sink.counts(nvlink, || all_links(NVLINK_KIB), Scale::Times(1024.0)),

@@ -95,15 +95,10 @@ impl<'a> Sink<'a> {
         call: impl FnOnce() -> Counts,
         scale: Scale,
     ) -> Result<(), NvmlError> {
-        self.each(
-            &quantities,
-            || both(call()),
-            |values| {
-                values.map(|value| {
-                    value.map_err(|error| absent(&error)).and_then(|v| number(v, scale))
-                })
-            },
-        )
+        let reading = |count: Result<u64, NvmlError>| {
+            count.map_err(|error| absent(&error)).and_then(|count| number(count, scale))
+        };
+        self.each(&quantities, || both(call()), |counts| counts.map(reading))
     }
 
     /// Two counts, if the driver tells both.

@@ -47,13 +47,23 @@ fn instances_are_chosen_by_their_own_name_and_with_their_gpu() {
 fn numbers_of_cuda_mean_nothing_where_gpus_differ() {
     let mixed = [gpu(0, "GPU-a", "H100"), gpu(1, "GPU-b", "T4")];
     let numbers = DeviceSelection::cuda(Some("1"), None);
-    let all = numbers.choose(&mixed, &[], |_| Err(Absent::NotSupported));
+    let all = numbers.choose(&mixed, &Before::default(), |_| Err(Absent::NotSupported));
     assert_eq!((all.places, all.is_known), (vec![0, 1], false));
     assert!(all.notice.unwrap().to_string().contains("CUDA_DEVICE_ORDER=PCI_BUS_ID"));
     // So that none is called the engine's.
-    let bench = Bench::tied(&mixed, numbers);
+    let mut bench = Bench::tied(&mixed, numbers);
     assert_eq!(bench.shown(&names::GPU_UP).len(), 2);
     assert_eq!(bench.shown(&names::GPU_DEVICES), ["scripted 2"]);
+    assert_eq!(bench.shown(&names::ENGINE_GPU_INFO), [""; 0]);
+    // Nor when those that are left are of one kind.
+    bench.says(|script| {
+        script.devices = mixed[1..].to_vec();
+        script.samples[0] = Err(ErrorKind::Lost);
+    });
+    bench.watcher.round();
+    bench.says(|script| script.samples[0] = Ok(0.5));
+    bench.watcher.round();
+    assert_eq!(bench.shown(&names::GPU_UP), ["0 GPU-a H100 0", "1 GPU-b T4 1"]);
     assert_eq!(bench.shown(&names::ENGINE_GPU_INFO), [""; 0]);
     assert_eq!(chosen(&DeviceSelection::cuda(Some("1"), Some("PCI_BUS_ID")), &mixed), [1]);
     assert_eq!(chosen(&DeviceSelection::cuda(Some("GPU-b"), None), &mixed), [1]);
@@ -64,7 +74,7 @@ fn numbers_of_cuda_mean_nothing_where_gpus_differ() {
 #[test]
 fn a_list_shows_what_there_is_and_names_the_rest() {
     let list = DeviceSelection::list("7,GPU-89,GPU-none").unwrap();
-    let chosen = list.choose(&machine(), &[], |_| Err(Absent::NotSupported));
+    let chosen = list.choose(&machine(), &Before::default(), |_| Err(Absent::NotSupported));
     let notice = Some(Notice::warning("no such GPU: 7, GPU-none"));
     assert_eq!(chosen, Chosen { notice, ..places(&[0]) });
     assert!(!DeviceSelection::list("all").unwrap().is_a_choice());

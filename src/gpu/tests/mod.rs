@@ -9,7 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{board::Board, chosen::Chosen, notice::Listener, watcher::Watcher, *};
+use super::{
+    board::Board,
+    chosen::{Before, Chosen},
+    notice::Listener,
+    watcher::Watcher,
+    *,
+};
 use crate::{
     names::{self, Family},
     record::{Readings, Value},
@@ -35,7 +41,7 @@ fn machine() -> Vec<Device> {
 }
 
 fn chosen(selection: &DeviceSelection, devices: &[Device]) -> Vec<usize> {
-    selection.choose(devices, &[], |_| Err(Absent::NotSupported)).places
+    selection.choose(devices, &Before::default(), |_| Err(Absent::NotSupported)).places
 }
 
 fn places(places: &[usize]) -> Chosen {

@@ -109,7 +109,8 @@ async fn those_of_an_engine_that_has_ended_stay_while_nobody_has_them() {
     let mut engine = Engine::new(&three(), &[7, 8], &[on(&[7]), on(&[8]), on(&[])]);
     assert_eq!(engine.shown(), up(&[0, 1], true));
     engine.pids.lock().unwrap().clear();
-    // But they are not its own any more.
+    // Nor is who outlives the first process somebody else. But they are not its own any more.
+    assert_eq!(engine.then(&[on(&[]), on(&[8]), on(&[])]).await, up(&[0, 1], false));
     assert_eq!(engine.then(&[on(&[]), on(&[]), on(&[])]).await, up(&[0, 1], false));
     assert!(engine.said().ends_with("those that it had: GPU 0, GPU 1"), "{}", engine.said());
     assert_eq!(engine.then(&[on(&[]), on(&[5]), on(&[])]).await, up(&[0], false));

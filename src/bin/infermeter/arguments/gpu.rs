@@ -45,7 +45,7 @@ pub(crate) struct Gpus {
 pub(crate) struct GpuChoice {
     /// The GPUs that the engine uses: numbers as nvidia-smi shows them, or how a GPU-… or MIG-…
     /// begins, with commas; or `all`. Default: what CUDA_VISIBLE_DEVICES says, else those that the
-    /// processes of `--engine-pid` compute on, else all.
+    /// engine's processes compute on, if it is said which they are, else all.
     #[arg(long, env = "INFERMETER_GPU_DEVICES", value_name = "LIST")]
     #[arg(value_parser = |text: &str| DeviceSelection::list(text).map_err(|error| error.to_string()))]
     pub(crate) gpu_devices: Option<DeviceSelection>,
