@@ -1,0 +1,103 @@
+"""The expressions that the dashboards share.
+
+What a selector may ask for depends on the family: docs/metrics.md says which labels each has, and
+`.ci/dashboards` holds the expressions to it.
+"""
+
+INSTANCE = 'job=~"$job", instance=~"$instance"'
+# A label that is not there is the empty one, so that services without variants are found too.
+PROCESS = f'{INSTANCE}, variant=~"$variant"'
+MODEL = f'{INSTANCE}, model_name=~"$model", variant=~"$variant"'
+GPU = f'{INSTANCE}, gpu=~"$gpu"'
+
+# Of the reasons of a failure, those that are the client's own.
+CLIENT_MISTAKES = 'outcome="failure", reason=~"invalid_request|context_length|auth|not_found|client_error"'
+
+WINDOW = "$__rate_interval"
+RANGE = "$__range"
+
+# Above this the guide calls the KV cache full, or nearly so.
+KV_FULL, KV_NEARLY_FULL = 0.92, 0.85
+
+
+def select(family, labels=MODEL, more=""):
+    return f"{family}{{{labels}{', ' if more else ''}{more}}}"
+
+
+def aggregated(operator, by, what):
+    return f"{operator} by ({by}) ({what})" if by else f"{operator}({what})"
+
+
+def total(family, by="", labels=MODEL, more=""):
+    """A gauge, summed up."""
+    return aggregated("sum", by, select(family, labels, more))
+
+
+def rate(family, by="", labels=MODEL, more="", window=WINDOW):
+    """A counter, per second."""
+    return aggregated("sum", by, f"rate({select(family, labels, more)}[{window}])")
+
+
+def increase(family, by="", labels=MODEL, more="", window=RANGE):
+    """By how much a counter grew."""
+    return aggregated("sum", by, f"increase({select(family, labels, more)}[{window}])")
+
+
+def buckets(family):
+    """What a heat map shows."""
+    return increase(f"{family}_bucket", "le", window=WINDOW)
+
+
+def quantile(rank, family, by="", window=WINDOW):
+    """Estimated from the buckets of a histogram; nothing where nothing was observed."""
+    by = f"{by}, le" if by else "le"
+    return f"histogram_quantile({rank}, {rate(f'{family}_bucket', by, window=window)}) >= 0"
+
+
+def mean(family, by="", window=WINDOW):
+    return ratio(rate(f"{family}_sum", by, window=window), rate(f"{family}_count", by, window=window))
+
+
+def ratio(part, whole):
+    """Nothing where there is no whole: 0 / 0 is no answer."""
+    return f"{part} / ({whole} > 0)"
+
+
+def wait(rank, by="", window=WINDOW):
+    """The larger of the waits in the engine's queue and before admission.
+
+    Where the proxy admits requests itself, they wait there and hardly in the engine.
+    """
+    engine = quantile(rank, "vllm:time_in_queue_seconds", by, window)
+    admission = quantile(rank, "infermeter_admission_wait_seconds", by, window)
+    both = (
+        f'label_replace({engine}, "place", "engine", "", "")'
+        f' or label_replace({admission}, "place", "admission", "", "")'
+    )
+    return aggregated("max", by, both)
+
+
+def service_failures(window, by=""):
+    """Failures less those that are the client's own.
+
+    NB: the families are subtracted, as a sum over the other reasons would miss the first failure of
+    each: its series begins with it, at 1.
+    """
+    failures = increase("vllm:request_failure_total", by, window=window)
+    mistakes = increase("infermeter_requests_total", by, more=CLIENT_MISTAKES, window=window)
+    return f"clamp_min({failures} - ({mistakes} or {failures} * 0), 0)"
+
+
+def answered(window, by=""):
+    """Requests whose client stayed until the end, good or bad."""
+    success = increase("vllm:request_success_total", by, window=window)
+    return f"({success} + {increase('vllm:request_failure_total', by, window=window)})"
+
+
+def joules_per_token(window=WINDOW):
+    """Of each instance, whose GPUs are those that are tied to its engine."""
+    energy = f"rate({select('gpu_energy_joules_total', INSTANCE)}[{window}])"
+    tied = select("infermeter_engine_gpu_info", INSTANCE)
+    # NB: all tokens of the instance, whatever model is chosen: its models share the energy.
+    tokens = rate("vllm:generation_tokens_total", "job, instance", INSTANCE, window=window)
+    return ratio(f"sum by (job, instance) ({energy} and on (job, instance, uuid) {tied})", tokens)
