@@ -136,6 +136,18 @@ def flaws_of_expression(text, samples):
     return flaws
 
 
+def strays(text):
+    """Every part of an expression is about the job and the instance that are chosen."""
+    try:
+        found = selectors(promql_parser.parse(filled(text, ANY)))
+    except ValueError:
+        return  # told elsewhere
+    for selector in found:
+        chosen = {m.name: m.value for m in selector.matchers.matchers if m.op == promql_parser.MatchOp.Re}
+        if {"job": ANY["job"], "instance": ANY["instance"]}.items() - chosen.items():
+            yield f"{selector.name} is of another job or instance than is chosen"
+
+
 # === What must hold ===
 
 
@@ -236,6 +248,7 @@ def of_targets(panel, samples):
     for target in panel.get("targets", []):
         text, legend = target["expr"], target["legendFormat"]
         yield from flaws_of_expression(text, samples)
+        yield from strays(text)
         if target["datasource"] != panel["datasource"]:
             yield "a query has another data source"
         if target["instant"] == target["range"]:
@@ -258,6 +271,9 @@ def of_links(panel, variables):
             continue
         said = re.findall(r"var-(\w+)=", arguments) + re.findall(r"\$\{(\w+):queryparam\}", arguments)
         yield from (f"{uid} has no variable {name}" for name in said if name not in variables[uid])
-        labels = re.findall(r"\$\{__field\.labels\.(\w+)\}", arguments)
+        of = "__data.fields" if panel["type"] == "table" else "__field.labels"
+        labels = re.findall(rf"\${{{of}\.(\w+)}}", arguments)
+        if len(labels) != len(re.findall(r"var-\w+=", arguments)):
+            yield f"a link whose values are not those of {of}"
         kept = "".join(re.findall(r"\bby \(([^)]*)\)", text))
         yield from (f"a link needs {label}, which no series has" for label in labels if label not in kept)

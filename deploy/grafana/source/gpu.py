@@ -42,7 +42,7 @@ def now_():
     )
     yield stat(
         "Power now", "What all chosen GPUs draw together, and how that went.", "watt",
-        over_time(total("gpu_power_watts", labels=GPU), "power"), decimals=0,
+        over_time(total("gpu_power_watts", labels=GPU), "power"), decimals=2,
     )
     yield stat(
         "Energy", "What the chosen GPUs have drawn in the time that is shown.", "joule",
@@ -76,10 +76,8 @@ def load():
     )
     yield lines(
         "What they work on",
-        "Requests that run and tokens that are generated at the same time, of the services that own these GPUs.",
-        "short",
-        over_time(rate("vllm:generation_tokens_total"), "generated tokens per second"),
-        over_time(total("vllm:num_requests_running"), "running requests"),
+        "Tokens that are generated per second at the same time, by the services that own these GPUs.",
+        "short", over_time(rate("vllm:generation_tokens_total", "instance"), "{{instance}}"), stacked=True,
     )
 
 
@@ -131,14 +129,14 @@ def errors():
         "Errors that the driver has reported since the probe began, by code; none is good. What a code means is in "
         "NVIDIA's list of Xid errors.",
         "short",
-        over_time(f"{total('gpu_xid_errors_total', GPUS + ', xid', GPU)} > 0", "Xid {{xid}} · " + EACH), decimals=0,
+        over_time(f"{total('gpu_xid_errors_total', GPUS + ', xid', GPU)} > 0", "Xid {{xid}} · " + EACH), decimals=0, width=6,
     )
     yield lines(
         "Errors of the memory (ECC)",
         "Errors since the driver was loaded. Corrected ones do no harm; an uncorrected one can end what runs.",
         "short",
         over_time(f"sum by (type) ({select('gpu_ecc_errors_total', GPU)})", "{{type}}"),
-        looks=(("corrected", fixed(GREY)), ("uncorrected", fixed(RED))), decimals=0,
+        looks=(("corrected", fixed(GREY)), ("uncorrected", fixed(RED))), decimals=0, width=6,
     )
     yield lines(
         "Age of the readings",
@@ -147,12 +145,12 @@ def errors():
         "s",
         over_time(f"max by (instance) (time() - {select('gpu_sample_timestamp_seconds', GPU)})", "age · {{instance}}"),
         over_time(f"max by (instance) ({select('gpu_probe_duration_seconds', INSTANCE)})", "round · {{instance}}"),
-        width=4,
+        width=6,
     )
     yield lines(
         "Errors of the driver",
         "Calls that failed and cost a whole GPU or a whole round, per second, by kind.",
-        "short", over_time(rate("gpu_probe_errors_total", "kind", INSTANCE), "{{kind}}"), width=4,
+        "short", over_time(rate("gpu_probe_errors_total", "kind", INSTANCE), "{{kind}}"), width=6,
     )
 
 

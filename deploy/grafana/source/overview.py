@@ -34,7 +34,7 @@ def health():
     yield stat(
         "Succeeded in the last hour",
         "Requests whose answer reached its proper end within the last hour.",
-        "short",
+        "locale",
         now(increase("vllm:request_success_total", window="1h")),
         decimals=0,
     )
@@ -58,7 +58,7 @@ def health():
         "Failures in 5 minutes",
         "Requests that ended by an error within the last five minutes. Look at a jump rather than at the number: the "
         "panel of reasons says what it is.",
-        "short",
+        "locale",
         now(increase("vllm:request_failure_total", window="5m")),
         thresholds=steps(GREEN, (5, YELLOW), (10, RED)), decimals=0,
     )

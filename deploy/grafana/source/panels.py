@@ -56,12 +56,18 @@ def dashed(color):
     ]
 
 
-def link(title, uid, **variables):
-    """Leads from a value to another dashboard, with its own labels: `link(…, gpu="gpu")`."""
-    chosen = "".join(f"&var-{name}=${{__field.labels.{label}}}" for name, label in variables.items())
+def link(title, uid, of="__field.labels", **variables):
+    """Leads from a value to another dashboard, with labels of its own: `link(…, gpu="gpu")`.
+
+    NB: in a table, labels are columns: `of=ROW`.
+    """
+    chosen = "".join(f"&var-{name}=${{{of}.{label}}}" for name, label in variables.items())
     kept = [name for name in ("datasource", "job", "instance", "model", "variant") if name not in variables]
     kept = "".join(f"&${{{name}:queryparam}}" for name in kept)
     return dashboard.DashboardLink(title).url(f"/d/{uid}?${{__url_time_range}}{kept}{chosen}")
+
+
+ROW = "__data.fields"
 
 
 def last():
@@ -124,7 +130,7 @@ def lines(
 ):
     """Series over time. `looks` are pairs of a legend, as a pattern, and how its line looks."""
     panel = described(timeseries.Panel(), title, description, width, height)
-    panel.line_width(1.5).fill_opacity(35 if stacked else 8).show_points(options.VisibilityMode.NEVER)
+    panel.line_width(1.5).fill_opacity(35 if stacked else 4).show_points(options.VisibilityMode.NEVER)
     panel.span_nulls(False).data_links(list(links))
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))

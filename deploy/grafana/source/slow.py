@@ -1,16 +1,16 @@
 """Why is it slow: the places where time goes, side by side, on one axis of time."""
 
 from .board import board
-from .panels import BLUE, GREEN, GREY, RED, YELLOW, dashed, fixed, heatmap, lines, over_time, quantiles, steps, text
+from .panels import BLUE, GREEN, RED, YELLOW, dashed, fixed, heatmap, lines, over_time, quantiles, steps, text
 from .promql import INSTANCE, buckets, mean, quantile, rate, ratio, select, total, wait
 
 GUIDE = """\
-Read from top to bottom; all panels share one time axis.
-**The queue is long, running is at its limit, GPUs are busy:** there is more work than machines. Add replicas.
-**The queue is long, running is below its limit:** the KV cache is full, or the scheduler is held up. Look at blocks and preemptions.
-**The queue is short, the first token is late:** long prompts, or prefixes that are not found again.
-**Only the time between tokens is long:** too many requests in a batch, preemptions, or clocks that are held down.
-**Nothing moves, and requests run:** the age of the last token climbs. The engine hangs, whatever its health check says.
+- **The queue is long, running is at its limit, GPUs are busy:** there is more work than machines. Add replicas.
+- **The queue is long, running is below its limit:** the KV cache is full, or the scheduler is held up. Look at blocks and
+  preemptions.
+- **The queue is short, the first token is late:** long prompts, or prefixes that are not found again.
+- **Only the time between tokens is long:** too many requests in a batch, preemptions, or clocks that are held down.
+- **Requests run and nothing moves:** the age of the last token climbs. The engine hangs, whatever its health check says.
 """
 
 
@@ -28,10 +28,10 @@ def built():
 
 
 def felt():
-    yield text("How to read this", "What the usual patterns mean.", GUIDE, width=10)
+    yield text("How to read this", "What the usual patterns mean.", GUIDE, width=10, height=8)
     stages = {
         "queue": mean("vllm:time_in_queue_seconds"),
-        "first token": mean("vllm:request_prefill_time_seconds"),
+        "until the first token": mean("vllm:request_prefill_time_seconds"),
         "writing": mean("vllm:request_decode_time_seconds"),
     }
     yield lines(
@@ -39,7 +39,7 @@ def felt():
         "Mean seconds that requests spend waiting, then until the first token, then writing. The stage that grows is "
         "the one to look at.",
         "s", *(over_time(expression, name) for name, expression in stages.items()),
-        looks=(("queue", fixed(YELLOW)), ("first token", fixed(BLUE)), ("writing", fixed(GREEN))),
+        looks=(("queue", fixed(YELLOW)), ("until the first token", fixed(BLUE)), ("writing", fixed(GREEN))),
         stacked=True, width=14,
     )
     yield quantiles(

@@ -2,18 +2,18 @@
 
 from .board import board
 from .panels import GREEN, RED, YELLOW, colored, decimals, lines, now, over_time, stat, steps, table, text
-from .promql import RANGE, aggregated, increase, mean, quantile, rate, ratio, select, total, wait
+from .promql import RANGE, WINDOW, aggregated, increase, mean, quantile, rate, ratio, select, total, wait
 
 BY = "variant"
 EACH = "{{variant}}"
 CUT = 'finished_reason="length"'
 
 CARE = """\
-**Compare only what carries the same load.** The more requests run at once, the slower each of them writes: a variant with less
-traffic looks faster. Choose the models to compare above, and read on when the load ratio is near 1.
-**A variant that thinks** writes its thoughts first. Its first token comes early and its answer late: look at the thinking time,
-at the tokens of one answer and at the part that was cut by length too.
-**Nothing here says which answers are better.** That needs people, or tests of quality.
+- **Compare only what carries the same load.** The more requests run at once, the slower each of them is written: a variant
+  with less traffic looks faster. Choose the models to compare above, and read on when the load ratio is near 1.
+- **A variant that thinks** writes its thoughts first: its first token comes early and its answer late. Look at the thinking
+  time, at the tokens of one answer and at the part that was cut by length too.
+- **Nothing here says which answers are better.** That takes people, or tests of quality.
 """
 
 
@@ -35,11 +35,15 @@ def running():
     return aggregated("sum", BY, f"avg_over_time({select('vllm:num_requests_running')}[{RANGE}])")
 
 
+def thought(window):
+    """The part of the generated tokens that was reasoning."""
+    whole = rate("vllm:generation_tokens_total", BY, window=window)
+    return ratio(rate("vllm:reasoning_tokens_total", BY, window=window), whole)
+
+
 def thinking(window):
-    tokens = ratio(
-        rate("vllm:reasoning_tokens_total", BY, window=window), rate("vllm:request_success_total", BY, window=window)
-    )
-    return f"{tokens} * {mean('vllm:time_per_output_token_seconds', BY, window)}"
+    tokens = mean("vllm:request_generation_tokens", BY, window)
+    return f"{thought(window)} * {tokens} * {mean('vllm:time_per_output_token_seconds', BY, window)}"
 
 
 def part_cut(window):
@@ -107,9 +111,9 @@ def speed():
     )
     yield lines(
         "Thinking time before an answer, estimated",
-        "Reasoning tokens of a request times the mean time per token: about what comes on top of the first token until "
-        "the answer itself begins. An estimate from means.",
-        "s", over_time(thinking("$__rate_interval"), EACH),
+        "Mean reasoning tokens of a request times the mean time per token: about what comes on top of the first token "
+        "until the answer itself begins.",
+        "s", over_time(thinking(WINDOW), EACH),
     )
     yield lines(
         "Time in the queue, P95",
@@ -131,22 +135,21 @@ def answers():
         "The mean length of answers, thoughts included. More tokens cost more time and energy for the same question.",
         "short", over_time(mean("vllm:request_generation_tokens", BY), EACH),
     )
-    thoughts = ratio(rate("vllm:reasoning_tokens_total", BY), rate("vllm:generation_tokens_total", BY))
     yield lines(
         "Part of the tokens that is thought",
         "How much of what is written is reasoning that the reader of the answer may never see.",
-        "percentunit", over_time(thoughts, EACH), ratio=True,
+        "percentunit", over_time(thought(WINDOW), EACH), ratio=True,
     )
     yield lines(
         "Part that was cut by length",
         "Answers that ended because they were too long, as a part of those that succeeded. Such an answer may be "
         "worth nothing.",
-        "percentunit", over_time(part_cut("$__rate_interval"), EACH), ratio=True,
+        "percentunit", over_time(part_cut(WINDOW), EACH), ratio=True,
     )
     yield lines(
         "Part that failed",
         "Requests that ended by an error, as a part of all. It should not differ between variants.",
-        "percentunit", over_time(part_failed("$__rate_interval"), EACH), ratio=True,
+        "percentunit", over_time(part_failed(WINDOW), EACH), ratio=True,
     )
     yield lines(
         "Generated tokens per second",
