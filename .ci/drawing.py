@@ -6,7 +6,7 @@ import math
 import re
 
 import matplotlib
-from matplotlib import dates, patches
+from matplotlib import dates, patches, ticker
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -61,7 +61,8 @@ class Place:
         box = self.box(GAP, GAP, GAP, GAP)
         corner = dict(boxstyle="round,pad=0,rounding_size=0.002", mutation_aspect=self.whole[0] / self.whole[1])
         frame = patches.FancyBboxPatch(
-            box[:2], *box[2:], transform=self.figure.transFigure, facecolor=PANEL, edgecolor=EDGE, linewidth=0.8, zorder=-1, **corner
+            box[:2], *box[2:], transform=self.figure.transFigure, zorder=-1,
+            facecolor=PANEL, edgecolor=EDGE, linewidth=0.8, **corner,
         )
         self.figure.add_artist(frame)
         title = self.box(0.14, 0.1, 0, self.size[1] - 0.34)
@@ -95,7 +96,10 @@ class Place:
         if not series:
             return self.nothing()
         self.looks = [self.look(name, number) for number, (name, _) in enumerate(series)]
-        handles = [Line2D([], [], color=look["color"], lw=2, ls=look["style"], label=name) for look, (name, _) in zip(self.looks, series)]
+        handles = [
+            Line2D([], [], color=look["color"], lw=2, ls=look["style"], label=name)
+            for look, (name, _) in zip(self.looks, series)
+        ]
         widest = max(len(name) for name, _ in series) * 0.075 + 0.4
         columns = max(1, min(len(series), int((self.size[0] - 0.3) / widest)))
         rows = math.ceil(len(series) / columns)
@@ -105,9 +109,9 @@ class Place:
         self.scale(axes)
         self.times(axes)
         self.figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=self.box(0.1, 0, 0, 0.06)[:2], ncol=columns, frameon=False,
-            fontsize=7, labelcolor=TEXT, handlelength=1.2, handletextpad=0.5, columnspacing=1.2, labelspacing=0.25,
-            borderaxespad=0, borderpad=0.2,
+            handles=handles, loc="lower left", bbox_to_anchor=self.box(0.1, 0, 0, 0.06)[:2], ncol=columns,
+            frameon=False, fontsize=7, labelcolor=TEXT, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
+            labelspacing=0.25, borderaxespad=0, borderpad=0.2,
         )
 
     def plot(self, axes, series):
@@ -142,7 +146,8 @@ class Place:
         drawn_values = [value for line in axes.lines for value in line.get_ydata() if math.isfinite(value)]
         low, high = min(drawn_values), max(drawn_values)
         edge = (high - low) * 0.08 or abs(high) * 0.2 or 1
-        soft, least, most = (self.field["custom"].get("axisSoftMax"), self.field.get("min"), self.field.get("max"))
+        soft = self.field["custom"].get("axisSoftMax")
+        least, most = self.field.get("min"), self.field.get("max")
         high = most * 1.02 if most is not None else max(high + edge, soft or high)
         axes.set_ylim(low - edge if least is None else least, high)
         for step in self.field.get("thresholds", {}).get("steps", []):
@@ -150,14 +155,16 @@ class Place:
                 axes.axhline(step["value"], color=color(step["color"]), lw=1, ls=(0, (6, 4)), alpha=0.8)
         axes.grid(axis="both", color=GRID, lw=0.6)
         axes.set_axisbelow(True)
-        axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5 if self.size[1] > 2.4 else 4, integer=self.decimals == 0))
+        steps = 5 if self.size[1] > 2.4 else 4
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(steps, integer=self.decimals == 0))
         axes.yaxis.set_major_formatter(lambda value, _: shown(value, self.unit, None))
 
     def times(self, axes):
         axes.margins(x=0)
         first, last = axes.get_xlim()  # in days
         room = max(2, int(self.size[0] / 0.8))
-        every = next(step for step in (1, 2, 5, 10, 15, 30, 60) if (last - first) * 24 * 60 / step <= room or step == 60)
+        minutes = (last - first) * 24 * 60
+        every = next(step for step in (1, 2, 5, 10, 15, 30, 60) if minutes / step <= room or step == 60)
         axes.xaxis.set_major_locator(dates.MinuteLocator(byminute=range(0, 60, every)))
         axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
 
@@ -175,13 +182,14 @@ class Place:
         first, last = max(0, used[0] - 1), min(len(rows) - 1, used[-1] + 1)
         # Windows overlap: one column for each.
         every = max(1, round(15 / (moments[1] - moments[0]))) if len(moments) > 1 else 1
-        picked = range(0, len(moments), every)
-        shown_cells = [[cells[i][j] if cells[i][j] > 0.01 else math.nan for j in picked] for i in range(first, last + 1)]
+        there = [[cell if cell > 0.01 else math.nan for cell in row[::every]] for row in cells[first : last + 1]]
         axes = self.axes(left=0.66, bottom=0.38, visible=True)
-        edges = [datetime.datetime.fromtimestamp(moments[j]) for j in picked]
+        edges = [datetime.datetime.fromtimestamp(moment) for moment in moments[::every]]
         edges.append(edges[-1] + (edges[-1] - edges[-2] if len(edges) > 1 else datetime.timedelta(seconds=15)))
-        axes.pcolormesh(edges, range(last - first + 2), shown_cells, cmap=HEAT, norm=PowerNorm(0.5), edgecolors=PANEL, lw=0.6)
-        axes.set_yticks(range(1, last - first + 2), [shown(rows[i][0], "s") if math.isfinite(rows[i][0]) else "∞" for i in range(first, last + 1)])
+        bounds = range(last - first + 2)
+        axes.pcolormesh(edges, bounds, there, cmap=HEAT, norm=PowerNorm(0.5), edgecolors=PANEL, lw=0.6)
+        names = [shown(le, "s") if math.isfinite(le) else "∞" for le, _ in rows[first : last + 1]]
+        axes.set_yticks(bounds[1:], names)
         self.times(axes)
 
     def stat(self, answers):
@@ -227,7 +235,7 @@ class Place:
             arc(0, 1, 0.96, 0.3, GRID)
             tint = at_threshold(value, self.field["thresholds"])
             arc(0, min(max(value, 0), 1), 0.96, 0.3, tint)
-            axes.text(middle[0], 0.1, self.shown(value), color=tint, size=9.5, weight="bold", ha="center", va="center")
+            axes.text(*middle, self.shown(value), color=tint, size=9.5, weight="bold", ha="center", va="bottom")
             axes.text(middle[0], -0.26, legend(target, labels), size=6.5, color=FAINT, ha="center", va="center")
 
     def bargauge(self, answers):
@@ -243,21 +251,24 @@ class Place:
             axes.text(0, number + 0.2, legend(target, labels), size=7.5, va="center")
             axes.barh(number + 0.62, 1, 0.42, color=GRID)
             axes.barh(number + 0.62, value, 0.42, color=tint)
-            axes.text(1.22, number + 0.62, self.shown(value), color=tint, size=11, weight="bold", ha="right", va="center")
+            bold = {"size": 11, "weight": "bold", "ha": "right", "va": "center"}
+            axes.text(1.22, number + 0.62, self.shown(value), color=tint, **bold)
 
     def piechart(self, answers):
         parts = [(legend(t, labels), pairs[-1][1]) for t, found in answers for labels, pairs in found]
         axes = self.axes(top=0.36, bottom=0.34)
         tints = PALETTE[: len(parts)]
         wedges, *_, inside = axes.pie(
-            [value for _, value in parts], colors=tints, startangle=90, counterclock=False, autopct="%.0f%%", pctdistance=0.79,
-            wedgeprops={"width": 0.42, "edgecolor": PANEL}, textprops={"size": 9, "weight": "bold", "color": PAGE},
+            [value for _, value in parts], colors=tints, startangle=90, counterclock=False,
+            autopct="%.0f%%", pctdistance=0.79, wedgeprops={"width": 0.42, "edgecolor": PANEL},
+            textprops={"size": 9, "weight": "bold", "color": PAGE},
         )
         names = [f"{name}  {self.shown(value)}" for name, value in parts]
         corner = self.box(0.1, 0, 0.1, 0.08)
         self.figure.legend(
-            wedges, names, loc="lower center", bbox_to_anchor=(corner[0] + corner[2] / 2, corner[1]), ncol=2, frameon=False,
-            fontsize=7, labelcolor=TEXT, handlelength=0.8, handleheight=0.8, borderaxespad=0, borderpad=0.2,
+            wedges, names, loc="lower center", bbox_to_anchor=(corner[0] + corner[2] / 2, corner[1]), ncol=2,
+            frameon=False, fontsize=7, labelcolor=TEXT, handlelength=0.8, handleheight=0.8, borderaxespad=0,
+            borderpad=0.2,
         )
 
     def table(self, answers):
@@ -308,7 +319,8 @@ class Place:
             axes.text(0.02, y, "•", size=8, va="center")
             for word in block.removeprefix("- ").split():
                 is_bold = is_bold or word.startswith("**")
-                drawn_word = axes.text(x, y, word.replace("**", ""), size=8, weight="bold" if is_bold else "normal", va="center")
+                weight = "bold" if is_bold else "normal"
+                drawn_word = axes.text(x, y, word.replace("**", ""), size=8, weight=weight, va="center")
                 width = drawn_word.get_window_extent(renderer).width / DPI
                 if x + width > self.size[0] - 0.32:
                     x, y = 0.16, y + line

@@ -14,7 +14,8 @@ def built():
     return board(
         "infermeter-fleet",
         "infermeter / Fleet",
-        "All instances side by side: who is down, who is busy, who leaks, who asks, and whether the numbers can be trusted.",
+        "All instances side by side: who is down, who is busy, who leaks, who asks, and whether the "
+        "numbers can be trusted.",
         ("Instances", *instances()),
         ("Load", *load()),
         ("Processes", *processes()),
@@ -81,13 +82,14 @@ def load():
     )
     yield lines(
         "Running requests",
-        "How evenly the load is spread. An instance far from the others has another batch limit, or a balancer that "
-        "does not know it.",
+        "How evenly the load is spread. An instance far from the others has another batch limit, or a "
+        "balancer that does not know it.",
         "short", over_time(total("vllm:num_requests_running", BY), EACH),
     )
     yield lines(
         "In the queue",
-        "Requests that wait for their start. One instance that queues while others do not is a matter of balancing.",
+        "Requests that wait for their start. One instance that queues while others do not is a matter of "
+        "balancing.",
         "short", over_time(total("infermeter_requests_in_flight", BY, more='phase="queue"'), EACH),
     )
     yield lines(
@@ -103,7 +105,8 @@ def load():
     )
     yield lines(
         "Part that failed",
-        "Requests that ended by an error, as a part of all. One bad instance hides well in the mean of many.",
+        "Requests that ended by an error, as a part of all. One bad instance hides well in the mean of "
+        "many.",
         "percentunit",
         over_time(ratio(rate("vllm:request_failure_total", BY), rate("vllm:request_total", BY)), EACH), ratio=True,
     )
@@ -117,14 +120,15 @@ def processes():
     )
     yield lines(
         "Growth of memory, per day",
-        "How much more memory there would be a day later at the pace of the last hour. Above 2 GB for long is a leak; "
-        "soon after a start it means nothing.",
+        "How much more memory there would be a day later at the pace of the last hour. Above 2 GB for "
+        "long is a leak; soon after a start it means nothing.",
         "decbytes", over_time(f"sum by (instance) (deriv({resident}[1h]) * 86400)", EACH),
         thresholds=steps("transparent", (2e9, RED)), least=None,
     )
     yield lines(
         "Processor",
-        "How many cores the process that serves the model uses. One full core may be a scheduler that cannot keep up.",
+        "How many cores the process that serves the model uses. One full core may be a scheduler that "
+        "cannot keep up.",
         "short", over_time(rate("process_cpu_seconds_total", BY, PROCESS), EACH),
     )
 
@@ -137,7 +141,8 @@ def tenants():
     )
     yield lines(
         "Requests per second by tenant",
-        "How often each tenant asks. Many small requests cost less than a few long ones: compare with the tokens.",
+        "How often each tenant asks. Many small requests cost less than a few long ones: compare with the "
+        "tokens.",
         "reqps", over_time(rate("infermeter_tenant_requests_total", "tenant"), "{{tenant}}"), stacked=True, width=12,
     )
 
@@ -145,19 +150,21 @@ def tenants():
 def trust():
     yield lines(
         "Where token counts come from",
-        "Requests per second by what told their number of tokens. Counted ones are estimates, of unknown ones there is "
-        "no number.",
+        "Requests per second by what told their number of tokens. Counted ones are estimates, of unknown "
+        "ones there is no number.",
         "reqps", over_time(rate("infermeter_token_accounting_total", "source"), "{{source}}"),
         looks=(("counted", fixed(YELLOW)), ("unknown", fixed(RED))), stacked=True, width=6,
     )
     yield lines(
         "Counted by the engine alone",
-        "Tokens per second that the engine's own counter has on top. Traffic that goes past the proxy shows here.",
+        "Tokens per second that the engine's own counter has on top. Traffic that goes past the proxy "
+        "shows here.",
         "short", over_time(rate("infermeter_token_drift_total", "kind"), "{{kind}}"), width=6,
     )
     yield lines(
         "Sources",
-        "Whether what is sampled beside the requests, such as the engine's page, can be read: 1, or 0 where it cannot.",
+        "Whether what is sampled beside the requests, such as the engine's page, can be read: 1, or 0 "
+        "where it cannot.",
         "short", over_time(f"min by (source) ({select('infermeter_source_up', INSTANCE)})", "{{source}}"),
         most=1, decimals=0, width=6,
     )
@@ -168,6 +175,7 @@ def trust():
     }
     yield lines(
         "What was lost",
-        "What the numbers do not contain, per second. All of it should be 0: each has its own label that says why.",
+        "What the numbers do not contain, per second. All of it should be 0: each has its own label that "
+        "says why.",
         "short", *(over_time(expression, name) for name, expression in lost.items()), width=6,
     )

@@ -7,6 +7,7 @@ from .panels import (
     GREEN, GREY, RED, YELLOW, dashed, fixed, lines, now, over_time, stat, steps,
 )
 from .promql import GPU, INSTANCE, RANGE, WINDOW, joules_per_token, rate, ratio, select, total
+from .shared import clocks_held_down
 
 EACH = "GPU {{gpu}} · {{instance}}"
 GPUS = "instance, gpu"
@@ -18,7 +19,8 @@ def built():
     return board(
         "infermeter-gpu",
         "infermeter / GPUs",
-        "The GPUs of one machine or of all: load, memory, power, heat, errors, and the energy that a token takes.",
+        "The GPUs of one machine or of all: load, memory, power, heat, errors, and the energy that a "
+        "token takes.",
         ("Now", *now_()),
         ("Load and memory", *load()),
         ("Power and heat", *power()),
@@ -63,7 +65,8 @@ def now_():
 def load():
     yield lines(
         "Load",
-        "The part of the time in which anything ran on the GPU: near 1 as soon as there is work, however little.",
+        "The part of the time in which anything ran on the GPU: near 1 as soon as there is work, however "
+        "little.",
         "percentunit",
         over_time(f"avg by ({GPUS}) ({select('gpu_utilization_ratio', GPU)})", EACH), ratio=True,
     )
@@ -92,7 +95,8 @@ def power():
     )
     yield lines(
         "Temperature",
-        "The hotter of chip and memory of each GPU. Where it gets too hot, the panel of what holds clocks down says so.",
+        "The hotter of chip and memory of each GPU. Where it gets too hot, the panel of what holds clocks "
+        "down says so.",
         "celsius",
         over_time(f"max by ({GPUS}) ({select('gpu_temperature_celsius', GPU)})", EACH), least=20,
     )
@@ -103,45 +107,43 @@ def power():
         over_time(f"avg by ({GPUS}) ({select('gpu_clock_hertz', GPU, SM)})", EACH),
         least=None,
     )
-    yield lines(
-        "What holds clocks down",
-        "How many GPUs run slower at this moment, and why. A power cap is a setting and harmless; heat and the power "
-        "brake are not.",
-        "short", over_time(total("gpu_throttled", "reason", GPU), "{{reason}}"), stacked=True, decimals=0,
-    )
+    yield clocks_held_down(GPU)
     yield lines(
         "Energy of a token",
-        "Joules of the engine's GPUs for each generated token, whatever model it was of. Idle GPUs make the few tokens "
-        "that there are dear.",
+        "Joules of the engine's GPUs for each generated token, whatever model it was of. Idle GPUs make "
+        "the few tokens that there are dear.",
         "joule", over_time(joules_per_token(), "{{instance}}"),
     )
     yield lines(
         "GPUs behind each service",
         "GPUs that are tied to the engine of a service: only these count for the energy of a token.",
         "short",
-        over_time(f"count by (instance) ({select('infermeter_engine_gpu_info', INSTANCE)})", "{{instance}}"), decimals=0,
+        over_time(f"count by (instance) ({select('infermeter_engine_gpu_info', INSTANCE)})", "{{instance}}"),
+        decimals=0,
     )
 
 
 def errors():
     yield lines(
         "Critical errors (Xid)",
-        "Errors that the driver has reported since the probe began, by code; none is good. What a code means is in "
-        "NVIDIA's list of Xid errors.",
+        "Errors that the driver has reported since the probe began, by code; none is good. What a code "
+        "means is in NVIDIA's list of Xid errors.",
         "short",
-        over_time(f"{total('gpu_xid_errors_total', GPUS + ', xid', GPU)} > 0", "Xid {{xid}} · " + EACH), decimals=0, width=6,
+        over_time(f"{total('gpu_xid_errors_total', GPUS + ', xid', GPU)} > 0", "Xid {{xid}} · " + EACH),
+        decimals=0, width=6,
     )
     yield lines(
         "Errors of the memory (ECC)",
-        "Errors since the driver was loaded. Corrected ones do no harm; an uncorrected one can end what runs.",
+        "Errors since the driver was loaded. Corrected ones do no harm; an uncorrected one can end what "
+        "runs.",
         "short",
         over_time(f"sum by (type) ({select('gpu_ecc_errors_total', GPU)})", "{{type}}"),
         looks=(("corrected", fixed(GREY)), ("uncorrected", fixed(RED))), decimals=0, width=6,
     )
     yield lines(
         "Age of the readings",
-        "How long ago each service last read its GPUs, and how long a round took. More than five seconds means that the "
-        "driver does not answer.",
+        "How long ago each service last read its GPUs, and how long a round took. More than five seconds "
+        "means that the driver does not answer.",
         "s",
         over_time(f"max by (instance) (time() - {select('gpu_sample_timestamp_seconds', GPU)})", "age · {{instance}}"),
         over_time(f"max by (instance) ({select('gpu_probe_duration_seconds', INSTANCE)})", "round · {{instance}}"),
@@ -158,16 +160,17 @@ def extended():
     parts = {"sm": "multiprocessors", "tensor": "tensor cores", "dram": "memory bandwidth"}
     yield lines(
         "What is busy inside",
-        "The part of the time in which multiprocessors and tensor cores worked, and the part of the memory's bandwidth "
-        "that was used. Writing tokens is bound by bandwidth, reading prompts by tensor cores.",
+        "The part of the time in which multiprocessors and tensor cores worked, and the part of the "
+        "memory's bandwidth that was used. Writing tokens is bound by bandwidth, reading prompts by "
+        "tensor cores.",
         "percentunit",
         *(over_time(f"avg({select(f'gpu_{part}_active_ratio', GPU)})", name) for part, name in parts.items()),
         ratio=True,
     )
     yield lines(
         "Traffic",
-        "Bytes per second over PCIe and over NVLink, of all chosen GPUs together. NVLink is where the GPUs of one model "
-        "talk to each other.",
+        "Bytes per second over PCIe and over NVLink, of all chosen GPUs together. NVLink is where the "
+        "GPUs of one model talk to each other.",
         "Bps",
         over_time(rate("gpu_pcie_bytes_total", "direction", GPU), "PCIe {{direction}}"),
         over_time(rate("gpu_nvlink_bytes_total", "direction", GPU), "NVLink {{direction}}"),

@@ -9,6 +9,7 @@ from .promql import (
     INSTANCE, PROCESS, answered, buckets, increase, mean, quantile, rate, ratio, select,
     service_failures, total, wait,
 )
+from .shared import kv_cache, preemptions, prefix_hits, running
 
 # Generated tokens per second that the guide expects of a 40B model on four GPUs.
 REFERENCE = 1800
@@ -40,44 +41,46 @@ def health():
     )
     yield stat(
         "Success ratio, last hour",
-        "Of the requests whose client stayed, the part that succeeded. Every error counts, also those that the "
-        "client made itself.",
+        "Of the requests whose client stayed, the part that succeeded. Every error counts, also those "
+        "that the client made itself.",
         "percentunit",
         now(ratio(increase("vllm:request_success_total", window="1h"), answered("1h"))),
         thresholds=GOOD_ENOUGH, ratio=True, decimals=2,
     )
     yield stat(
         "… without mistakes of clients",
-        "The same, but invalid requests, missing rights and prompts that are too long are no fault of the service. "
-        "This is the number for a service level.",
+        "The same, but invalid requests, missing rights and prompts that are too long are no fault of the "
+        "service. This is the number for a service level.",
         "percentunit",
         now(f"1 - {ratio(service_failures('1h'), answered('1h'))}"),
         thresholds=GOOD_ENOUGH, ratio=True, decimals=2,
     )
     yield stat(
         "Failures in 5 minutes",
-        "Requests that ended by an error within the last five minutes. Look at a jump rather than at the number: the "
-        "panel of reasons says what it is.",
+        "Requests that ended by an error within the last five minutes. Look at a jump rather than at the "
+        "number: the panel of reasons says what it is.",
         "locale",
         now(increase("vllm:request_failure_total", window="5m")),
         thresholds=steps(GREEN, (5, YELLOW), (10, RED)), decimals=0,
     )
     yield gauge(
         "KV cache in use now",
-        "The part of the KV cache that is filled. Red alone is a full and healthy server; it hurts when requests "
-        "wait or are preempted too.",
+        "The part of the KV cache that is filled. Red alone is a full and healthy server; it hurts when "
+        "requests wait or are preempted too.",
         now(f"avg by (instance) ({select('vllm:gpu_cache_usage_ratio')})", "{{instance}}"),
         thresholds=KV,
     )
+    resident = total("process_resident_memory_bytes", "instance", PROCESS)
     yield stat(
         "Resident memory",
         "Main memory of the process that serves the model. A slow climb, such as 2 GB a day, means a leak.",
         "gbytes",
-        over_time(f"sum by (instance) ({select('process_resident_memory_bytes', PROCESS)}) / 1024 / 1024 / 1024", "{{instance}}"),
+        over_time(f"{resident} / 1024 / 1024 / 1024", "{{instance}}"),
     )
     yield lines(
         "How requests end",
-        "Requests per second by how they ended. Each is counted once: it succeeded, failed, or its client left first.",
+        "Requests per second by how they ended. Each is counted once: it succeeded, failed, or its client "
+        "left first.",
         "reqps",
         over_time(rate("vllm:request_success_total"), "success"),
         over_time(rate("vllm:request_failure_total"), "failure"),
@@ -87,8 +90,8 @@ def health():
     )
     yield lines(
         "Failures by reason",
-        "Why requests failed, per second. Invalid requests are mistakes of clients; timeouts, overload and errors of the "
-        "server are yours.",
+        "Why requests failed, per second. Invalid requests are mistakes of clients; timeouts, overload "
+        "and errors of the server are yours.",
         "reqps",
         over_time(rate("infermeter_requests_total", "reason", more='outcome="failure"'), "{{reason}}"),
         width=12, height=7, stacked=True,
@@ -105,15 +108,15 @@ def latency():
     )
     yield quantiles(
         "Time in the queue",
-        "How long requests waited for their start: half of them less than P50, one in a hundred longer than P99. It is "
-        "the larger of the engine's queue and of the admission in front of it.",
+        "How long requests waited for their start: half of them less than P50, one in a hundred longer "
+        "than P99. It is the larger of the engine's queue and of the admission in front of it.",
         lambda rank: wait(rank),
         width=12, height=9, thresholds=steps("transparent", (2, RED)),
     )
     yield lines(
         "Waiting now",
-        "Requests that have not started yet. The quantiles beside are told only when a wait ends, so in a full stall "
-        "this is what moves.",
+        "Requests that have not started yet. The quantiles beside are told only when a wait ends, so in a "
+        "full stall this is what moves.",
         "short",
         over_time(total("infermeter_requests_in_flight", more='phase="queue"'), "in the queue"),
         over_time(total("vllm:num_requests_waiting"), "in the engine's queue"),
@@ -122,8 +125,8 @@ def latency():
     )
     yield lines(
         "Longest wait now",
-        "How long the request at the head of the queue has been waiting. A line that climbs like a ramp is a queue "
-        "that stands still.",
+        "How long the request at the head of the queue has been waiting. A line that climbs like a ramp "
+        "is a queue that stands still.",
         "s",
         over_time(f"max by (instance) ({select('infermeter_queue_oldest_age_seconds')})", "{{instance}}"),
         width=12, height=7,
@@ -141,16 +144,16 @@ def tokens():
     )
     yield lines(
         "Generated tokens per second",
-        f"Tokens written per second, by model, also of answers that are still being written. The dashed line at "
-        f"{REFERENCE} is what the guide expects of its model: move it to yours.",
+        "Tokens written per second, by model, also of answers that are still being written. The dashed "
+        f"line at {REFERENCE} is what the guide expects of its model: move it to yours.",
         "short",
         over_time(rate("vllm:generation_tokens_total", "model_name"), "{{model_name}}"),
         thresholds=steps("transparent", (REFERENCE, RED)), stacked=True, soft_most=REFERENCE * 1.1, width=11,
     )
     yield lines(
         "Tokens of one answer",
-        "How long answers are: the mean, and the length that one in a hundred exceeds. A P99 far above the mean is "
-        "worth a look at who asks.",
+        "How long answers are: the mean, and the length that one in a hundred exceeds. A P99 far above "
+        "the mean is worth a look at who asks.",
         "short",
         over_time(mean("vllm:request_generation_tokens"), "mean"),
         over_time(quantile(0.99, "vllm:request_generation_tokens"), "P99"),
@@ -159,52 +162,24 @@ def tokens():
 
 
 def devices():
+    each = "GPU {{gpu}} · {{instance}}"
     to_gpu = link("Show this GPU", "infermeter-gpu", instance="instance", gpu="gpu")
     yield bars(
         "Load of each GPU",
-        "The part of the time in which anything ran on the GPU: near 1 as soon as there is work, however little. Click a "
-        "bar for that GPU alone.",
-        now(f"avg by (instance, gpu) ({select('gpu_utilization_ratio', INSTANCE)})", "GPU {{gpu}} · {{instance}}"),
+        "The part of the time in which anything ran on the GPU: near 1 as soon as there is work, however "
+        "little. Click a bar for that GPU alone.",
+        now(f"avg by (instance, gpu) ({select('gpu_utilization_ratio', INSTANCE)})", each),
         thresholds=steps(BLUE), links=[to_gpu],
     )
     used, all_of_it = (total(f"gpu_memory_{what}_bytes", "instance, gpu", INSTANCE) for what in ("used", "total"))
     yield bars(
         "Memory of each GPU",
-        "The part of the GPU's memory that is in use. An engine takes its share at the start, so it hardly moves.",
-        now(ratio(used, all_of_it), "GPU {{gpu}} · {{instance}}"),
+        "The part of the GPU's memory that is in use. An engine takes its share at the start, so it "
+        "hardly moves.",
+        now(ratio(used, all_of_it), each),
         thresholds=steps(GREEN, (0.95, YELLOW), (0.98, RED)), links=[to_gpu],
     )
-    yield lines(
-        "Running requests",
-        "Requests in the engine's batch, against the most that it takes. At the limit while the GPUs idle, the "
-        "scheduler is the bottleneck; below it with busy GPUs, the GPUs are.",
-        "short",
-        over_time(total("vllm:num_requests_running"), "running"),
-        over_time(total("infermeter_running_limit"), "limit"),
-        over_time(total("vllm:num_requests_waiting"), "waiting"),
-        looks=(("limit", dashed(RED)), ("running", fixed(GREEN)), ("waiting", fixed(YELLOW))), width=12,
-    )
-    blocks = f"{total('vllm:num_blocks_used')} / {total('vllm:num_blocks_total')}"
-    yield lines(
-        "KV cache: blocks and what is in them",
-        "Blocks that are taken, and slots for tokens that are really filled. Taken blocks well above filled slots are "
-        "fragmentation.",
-        "percentunit",
-        over_time(blocks, "blocks taken"),
-        over_time(f"avg({select('vllm:gpu_cache_usage_ratio')})", "slots filled"),
-        thresholds=steps("transparent", (0.85, YELLOW), (0.92, RED)), ratio=True, width=12,
-    )
-    yield lines(
-        "Preemptions",
-        "Running requests that lost their KV cache to others and start again, per second. Above 0 the cache is too small "
-        "for what runs at once.",
-        "short", over_time(rate("vllm:num_preemptions_total"), "preemptions"),
-        looks=(("preemptions", fixed(RED)),), width=6,
-    )
-    yield lines(
-        "Prefix hits",
-        "The part of the prompt tokens that was found in the prefix cache and need not be computed.",
-        "percentunit",
-        over_time(ratio(rate("vllm:prefix_cache_hits_total"), rate("vllm:prefix_cache_queries_total")), "found"),
-        ratio=True, width=6,
-    )
+    yield running(12)
+    yield kv_cache(12)
+    yield preemptions(6)
+    yield prefix_hits(6)

@@ -1,8 +1,9 @@
 """Why is it slow: the places where time goes, side by side, on one axis of time."""
 
 from .board import board
-from .panels import BLUE, GREEN, RED, YELLOW, dashed, fixed, heatmap, lines, over_time, quantiles, steps, text
-from .promql import INSTANCE, buckets, mean, quantile, rate, ratio, select, total, wait
+from .panels import BLUE, GREEN, RED, YELLOW, fixed, heatmap, lines, over_time, quantiles, text
+from .promql import INSTANCE, buckets, mean, quantile, select, total, wait
+from .shared import clocks_held_down, kv_cache, preemptions, prefix_hits, running
 
 GUIDE = """\
 - **The queue is long, running is at its limit, GPUs are busy:** there is more work than machines. Add replicas.
@@ -18,7 +19,8 @@ def built():
     return board(
         "infermeter-slow",
         "infermeter / Why is it slow",
-        "Queue, batch, KV cache, preemptions, prefix hits and GPUs side by side, to see which of them holds requests up.",
+        "Queue, batch, KV cache, preemptions, prefix hits and GPUs side by side, to see which of them "
+        "holds requests up.",
         ("What users feel", *felt()),
         ("The queue and the batch", *queue()),
         ("The KV cache", *cache()),
@@ -36,8 +38,8 @@ def felt():
     }
     yield lines(
         "Where the time of a request goes",
-        "Mean seconds that requests spend waiting, then until the first token, then writing. The stage that grows is "
-        "the one to look at.",
+        "Mean seconds that requests spend waiting, then until the first token, then writing. The stage "
+        "that grows is the one to look at.",
         "s", *(over_time(expression, name) for name, expression in stages.items()),
         looks=(("queue", fixed(YELLOW)), ("until the first token", fixed(BLUE)), ("writing", fixed(GREEN))),
         stacked=True, width=14,
@@ -54,7 +56,8 @@ def felt():
     )
     yield heatmap(
         "Time to the first token, all requests",
-        "Two bands are two kinds of requests, such as short and long prompts; a band that rises is a queue.",
+        "Two bands are two kinds of requests, such as short and long prompts; a band that rises is a "
+        "queue.",
         "s", buckets("vllm:time_to_first_token_seconds"), width=8, height=8,
     )
 
@@ -64,19 +67,11 @@ def queue():
         "Time in the queue", "How long requests waited for their start. It is told when the wait is over.",
         lambda rank: wait(rank),
     )
-    yield lines(
-        "Running against the limit",
-        "Requests in the batch, the most that it takes, and those that wait.",
-        "short",
-        over_time(total("vllm:num_requests_running"), "running"),
-        over_time(total("infermeter_running_limit"), "limit"),
-        over_time(total("infermeter_requests_in_flight", more='phase="queue"'), "waiting"),
-        looks=(("limit", dashed(RED)), ("running", fixed(GREEN)), ("waiting", fixed(YELLOW))),
-    )
+    yield running(8)
     yield lines(
         "Is anything moving",
-        "Age of the request at the head of the queue, and time since any token came. Both climb like ramps where "
-        "the engine hangs.",
+        "Age of the request at the head of the queue, and time since any token came. Both climb like "
+        "ramps where the engine hangs.",
         "s",
         over_time(f"max({select('infermeter_queue_oldest_age_seconds')})", "longest wait"),
         over_time(f"max({select('infermeter_last_token_age_seconds')})", "since the last token"),
@@ -85,28 +80,9 @@ def queue():
 
 
 def cache():
-    used = f"{total('vllm:num_blocks_used')} / {total('vllm:num_blocks_total')}"
-    yield lines(
-        "KV cache",
-        "Blocks taken, and slots filled in them. Requests cannot start without free blocks.",
-        "percentunit",
-        over_time(used, "blocks taken"),
-        over_time(f"avg({select('vllm:gpu_cache_usage_ratio')})", "slots filled"),
-        thresholds=steps("transparent", (0.85, YELLOW), (0.92, RED)), ratio=True,
-    )
-    yield lines(
-        "Preemptions",
-        "Running requests that lost their KV cache to others and start again, per second. Each of them is work done twice.",
-        "short", over_time(rate("vllm:num_preemptions_total"), "preemptions"), looks=(("preemptions", fixed(RED)),),
-        width=5,
-    )
-    yield lines(
-        "Prefix hits",
-        "The part of prompt tokens that was found in the prefix cache. A drop makes the first token late.",
-        "percentunit",
-        over_time(ratio(rate("vllm:prefix_cache_hits_total"), rate("vllm:prefix_cache_queries_total")), "found"),
-        ratio=True, width=5,
-    )
+    yield kv_cache(8)
+    yield preemptions(5)
+    yield prefix_hits(5)
     yield lines(
         "Length of prompts and answers",
         "Mean tokens of one request. Longer ones take more of the cache and of everything else.",
@@ -121,8 +97,8 @@ def devices():
     each = "GPU {{gpu}} · {{instance}}"
     yield lines(
         "Load",
-        "The part of the time in which anything ran on each GPU. Low here with a long queue means that something else "
-        "holds requests up.",
+        "The part of the time in which anything ran on each GPU. Low here with a long queue means that "
+        "something else holds requests up.",
         "percentunit",
         over_time(f"avg by (instance, gpu) ({select('gpu_utilization_ratio', INSTANCE)})", each), ratio=True,
     )
@@ -131,8 +107,4 @@ def devices():
         "What each GPU draws: a better measure of work than load. GPUs at their limit are slowed down.",
         "watt", over_time(total("gpu_power_watts", "instance, gpu", INSTANCE), each),
     )
-    yield lines(
-        "What holds clocks down",
-        "How many GPUs run slower at this moment, and why.",
-        "short", over_time(total("gpu_throttled", "reason", INSTANCE), "{{reason}}"), stacked=True, decimals=0,
-    )
+    yield clocks_held_down(INSTANCE)

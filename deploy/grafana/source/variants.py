@@ -61,8 +61,8 @@ def before():
     load = running()
     yield stat(
         "Load ratio",
-        "Running requests of the busiest variant against the least busy one, as means over the time that is shown. "
-        "Near 1 the times below can be compared.",
+        "Running requests of the busiest variant against the least busy one, as means over the time that "
+        "is shown. Near 1 the times below can be compared.",
         "short",
         now(f"max({load}) / (min({load}) > 0)"),
         thresholds=steps(GREEN, (1.25, YELLOW), (1.6, RED)), decimals=2, width=3, height=6,
@@ -95,13 +95,14 @@ def before():
 def speed():
     yield lines(
         "Time per token, mean",
-        "Seconds from one token of an answer to the next. This is the number that the guide compares, fair at equal load.",
+        "Seconds from one token of an answer to the next. This is the number that the guide compares, "
+        "fair at equal load.",
         "s", over_time(mean("vllm:time_per_output_token_seconds", BY), EACH),
     )
     yield lines(
         "Time per token, P95",
-        "One in twenty answers is written more slowly than this. Where means agree and this does not, some requests are "
-        "held up.",
+        "One in twenty answers is written more slowly than this. Where means agree and this does not, "
+        "some requests are held up.",
         "s", over_time(quantile(0.95, "vllm:time_per_output_token_seconds", BY), EACH),
     )
     yield lines(
@@ -111,20 +112,20 @@ def speed():
     )
     yield lines(
         "Thinking time before an answer, estimated",
-        "Mean reasoning tokens of a request times the mean time per token: about what comes on top of the first token "
-        "until the answer itself begins.",
+        "Mean reasoning tokens of a request times the mean time per token: about what comes on top of the "
+        "first token until the answer itself begins.",
         "s", over_time(thinking(WINDOW), EACH),
     )
     yield lines(
         "Time in the queue, P95",
-        "How long one in twenty waited for its start. A variant that queues is overloaded, and its other times are no "
-        "measure of the model.",
+        "How long one in twenty waited for its start. A variant that queues is overloaded, and its other "
+        "times are no measure of the model.",
         "s", over_time(wait(0.95, BY), EACH),
     )
     yield lines(
         "Time of whole requests, P95",
-        "From arrival to the last byte, of requests that succeeded. Longer answers take longer: compare it with the "
-        "tokens of one answer.",
+        "From arrival to the last byte, of requests that succeeded. Longer answers take longer: compare "
+        "it with the tokens of one answer.",
         "s", over_time(quantile(0.95, "vllm:e2e_request_latency_seconds", BY), EACH),
     )
 
@@ -132,7 +133,8 @@ def speed():
 def answers():
     yield lines(
         "Tokens of one answer",
-        "The mean length of answers, thoughts included. More tokens cost more time and energy for the same question.",
+        "The mean length of answers, thoughts included. More tokens cost more time and energy for the "
+        "same question.",
         "short", over_time(mean("vllm:request_generation_tokens", BY), EACH),
     )
     yield lines(
@@ -142,8 +144,8 @@ def answers():
     )
     yield lines(
         "Part that was cut by length",
-        "Answers that ended because they were too long, as a part of those that succeeded. Such an answer may be "
-        "worth nothing.",
+        "Answers that ended because they were too long, as a part of those that succeeded. Such an answer "
+        "may be worth nothing.",
         "percentunit", over_time(part_cut(WINDOW), EACH), ratio=True,
     )
     yield lines(
