@@ -38,7 +38,7 @@ def drawn(board, asked, path):
     written = io.BytesIO()
     figure.savefig(written, facecolor=PAGE)
     # A picture of few colours is small.
-    Image.open(written).convert("RGB").quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(written).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 class Place:
