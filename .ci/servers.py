@@ -64,6 +64,9 @@ class Prometheus(Server):
                 {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in jobs.items()
             ],
         }
+        self.start(folder, config)
+
+    def start(self, folder, config):
         # JSON is YAML.
         Path(folder, "prometheus.yml").write_text(json.dumps(config))
         super().__init__(
