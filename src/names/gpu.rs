@@ -1,6 +1,9 @@
 //! The families of GPUs, by the name of a device and of the probe that reads it.
 
-use super::{Family, Unit, counter, gauge, label};
+use super::{
+    family::{Family, Unit, counter, gauge},
+    label,
+};
 
 const DEVICE: &[&str] = &[label::GPU, label::UUID, label::NAME];
 const INSTANCE: &[&str] = &[label::GPU, label::UUID, label::NAME, label::MIG_INSTANCE];

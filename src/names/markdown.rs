@@ -158,7 +158,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 const INTRO: &str = "\
-<!-- Written from the catalogue in src/names.rs: UPDATE_DOCS=1 cargo test --test metrics_doc -->
+<!-- Written from the catalogue in src/names: UPDATE_DOCS=1 cargo test --test metrics_doc -->
 
 # Metrics
 
