@@ -11,14 +11,17 @@ mod sending;
 use std::{error::Error, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Body;
-use hyper_util::client::legacy::connect::HttpConnector;
-use tower::ServiceExt;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tower::Service;
 
 pub(super) use self::exchange::{Exchange, NoHead};
 use self::{pool::Pool, sending::Sending};
 use super::{IDLE, SendError, connector::Connector};
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Connections to one upstream. Clones share them.
 #[derive(Clone, Debug)]
@@ -42,19 +45,25 @@ impl Direct {
     ) -> Result<Response<Exchange<B>>, SendError>
     where
         B: Body<Data = Bytes> + Unpin,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
         let (asked, body) = request.into_parts();
         let connection = match self.pool.take(IDLE) {
             Some(connection) => connection,
             None => {
-                let connected = self.connector.clone().oneshot(asked.uri.clone()).await;
-                connected.map_err(SendError::connect)?.into_inner()
+                let connected = self.connect(&asked.uri).await;
+                connected.map_err(SendError::connect)?
             }
         };
         let sending = Sending::new(head::written(&asked, length), body, length);
         let mut exchange = Exchange::new(connection, Arc::clone(&self.pool), sending);
         let parts = poll_fn(|cx| exchange.poll_head(&asked.method, cx)).await;
         Ok(Response::from_parts(parts.map_err(SendError::no_head)?, exchange))
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<TcpStream, BoxError> {
+        let mut connector = self.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await?;
+        connector.call(to.clone()).await.map(TokioIo::into_inner)
     }
 }
