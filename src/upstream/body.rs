@@ -21,7 +21,7 @@ pub(crate) enum Received<B> {
 
 impl<B> Body for Received<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Data = Bytes;

@@ -81,8 +81,10 @@ where
         Self { direct: Direct::new(Connector::new(http, connect_timeout)), client, client_http1 }
     }
 
-    /// Sends a request, once more where a connection from the pool was closed before anything of it
-    /// was sent, and waits for the head of the answer.
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// NB: hyper sends once more where a connection of its pool closes before anything is sent. Ours
+    /// are looked at before they are used, and what is sent is sent once.
     pub(crate) async fn send(
         &self,
         request: Request<B>,

@@ -3,7 +3,9 @@
 use std::{
     cell::RefCell,
     error::Error,
-    fmt, io, mem,
+    fmt,
+    future::poll_fn,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -73,7 +75,7 @@ thread_local! {
 
 impl<B> Exchange<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     pub(super) fn new(connection: TcpStream, pool: Arc<Pool>, sending: Sending<B>) -> Self {
@@ -137,6 +139,9 @@ where
     }
 
     /// Goes on with the request; an error is that of its body.
+    ///
+    /// NB: while the answer comes, this is so only as fast as it is taken. Who answers while it reads,
+    /// to a client that sends all before it reads, comes to a halt, as without a proxy, a little earlier.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
         let (Some(sending), Some(connection)) = (&mut self.sending, &mut self.connection) else {
             return Ok(());
@@ -190,10 +195,20 @@ where
 
     /// `is_clean`: nothing came behind the answer.
     fn finish(&mut self, is_clean: bool) {
-        let Some(connection) = self.connection.take() else { return };
-        if self.keeps_alive && is_clean && !self.is_cut && self.sending.is_none() {
-            self.pool.give_back(connection, IDLE);
-        }
+        let Some(mut connection) = self.connection.take() else { return };
+        let pool = (self.keeps_alive && is_clean && !self.is_cut).then(|| Arc::clone(&self.pool));
+        let Some(mut sending) = self.sending.take() else {
+            pool.inspect(|pool| pool.give_back(connection, IDLE));
+            return;
+        };
+        // NB: who is refused early is told so once it has sent all; many clients see a broken
+        // connection otherwise. How long that may take is up to the body.
+        tokio::spawn(async move {
+            let sent = poll_fn(|cx| sending.poll(&mut connection, cx)).await;
+            if let (Ok(()), Some(pool)) = (sent, pool) {
+                pool.give_back(connection, IDLE);
+            }
+        });
     }
 
     /// The next read of the body, into `unread`.
@@ -226,7 +241,7 @@ where
 
 impl<B> Body for Exchange<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;

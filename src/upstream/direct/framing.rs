@@ -33,6 +33,8 @@ pub(super) struct Chunks {
 enum At {
     FirstDigit,
     Digits,
+    /// Between the size and what follows.
+    Space,
     Extension,
     EndOfSize,
     Payload,
@@ -146,19 +148,19 @@ impl Chunks {
                 self.left = self.left << 4 | u64::from(digit);
                 At::Digits
             }
-            (At::Digits | At::Extension, b'\r') => At::EndOfSize,
+            (At::Digits | At::Space | At::Extension, b'\r') => At::EndOfSize,
             (At::Digits, b';' | b' ' | b'\t') => {
                 self.line = 0;
-                At::Extension
+                if byte == b';' { At::Extension } else { At::Space }
             }
             // NB: no lone line feed: it ends a line for some readers, and not for others.
             (At::Extension, b'\n') => return Err(FramingError::Size),
-            (At::Extension, _) => {
+            (At::Extension, _) | (At::Space, b' ' | b'\t' | b';') => {
                 self.line += 1;
                 if self.line > LONGEST_LINE {
                     return Err(FramingError::LongLine);
                 }
-                At::Extension
+                if byte == b';' { At::Extension } else { self.at }
             }
             (At::EndOfSize, b'\n') if self.left == 0 => At::Trailers,
             (At::EndOfSize, b'\n') => At::Payload,
@@ -166,7 +168,7 @@ impl Chunks {
             (At::EndOfPayloadLine, b'\n') => At::FirstDigit,
             (At::Trailers, _) => return self.trailer(byte),
             (At::EndOfPayload | At::EndOfPayloadLine, _) => return Err(FramingError::EndOfChunk),
-            (At::FirstDigit | At::Digits | At::EndOfSize | At::Payload, _) => {
+            (At::FirstDigit | At::Digits | At::Space | At::EndOfSize | At::Payload, _) => {
                 return Err(FramingError::Size);
             }
         };
@@ -239,7 +241,7 @@ mod tests {
             ("0\r\n\r\n", "", "", 0),
             ("3\r\nabc\r\n0\r\n\r\n", "abc", "", 0),
             ("1\r\na\r\nA\r\n0123456789\r\n000\r\n\r\nHTTP", "a0123456789", "", 4),
-            ("1;a=b\r\na\r\n1 \t\r\nb\r\n0;last\r\n\r\n", "ab", "", 0),
+            ("1;a=b\r\na\r\n1 \t\r\nb\r\n0 ; last one\r\n\r\n", "ab", "", 0),
             ("0000000000000001\r\na\r\n0\r\nx-a: 1\r\nx-b:2\r\n\r\n", "a", "x-ax-b", 0),
         ] {
             let expected = Ok((payload.to_owned(), trailers.to_owned(), left));
@@ -257,6 +259,7 @@ mod tests {
             ("1\n", FramingError::Size),
             ("1;a\n", FramingError::Size),
             ("1\rx", FramingError::Size),
+            ("1 5\r\n", FramingError::Size),
             ("100000000000000000\r\n", FramingError::Size),
             ("1\r\nab\r\n", FramingError::EndOfChunk),
             ("1\r\na\n", FramingError::EndOfChunk),

@@ -27,6 +27,7 @@ pub(super) enum HeadError {
     Syntax(httparse::Error),
     TooLong,
     Length,
+    Coding,
     Value,
 }
 
@@ -49,12 +50,12 @@ pub(super) fn written(head: &request::Parts, length: u64) -> Bytes {
         write(&mut to, &header::HOST, host.as_str().as_bytes());
     }
     for (name, value) in &head.headers {
-        write(&mut to, name, value.as_bytes());
+        // NB: one length, and the one that is sent.
+        if name != header::CONTENT_LENGTH {
+            write(&mut to, name, value.as_bytes());
+        }
     }
-    let is_told = head.headers.contains_key(header::CONTENT_LENGTH);
-    // NB: as RFC 9110 section 8.6 says: where a method means a body, that there is none is told.
-    let means_a_body = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
-    if !is_told && (length > 0 || means_a_body) {
+    if length > 0 || head.headers.contains_key(header::CONTENT_LENGTH) {
         write(&mut to, &header::CONTENT_LENGTH, length.to_string().as_bytes());
     }
     to.extend_from_slice(b"\r\n");
@@ -150,16 +151,22 @@ fn framing(parts: &response::Parts, asked: &Method) -> Result<Framing, HeadError
         return Ok(Framing::Ended);
     }
     if let Some(last) = parts.headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+        // NB: it did not exist then; who sends it does not know what it says.
+        if parts.version == Version::HTTP_10 {
+            return Err(HeadError::Coding);
+        }
         let last = last.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
         let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
         return Ok(if is_chunked { Framing::chunked() } else { Framing::UntilClose });
     }
-    let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+    let values = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let Some(first) = lengths.next() else { return Ok(Framing::UntilClose) };
-    if lengths.any(|other| other != first) {
+    let length = digits(first.trim_ascii());
+    if lengths.any(|other| digits(other.trim_ascii()) != length) {
         return Err(HeadError::Length);
     }
-    digits(first.as_bytes()).map(Framing::length).ok_or(HeadError::Length)
+    length.map(Framing::length).ok_or(HeadError::Length)
 }
 
 /// NB: digits only: what else `parse` takes (`+7`) has another meaning elsewhere.
@@ -189,6 +196,7 @@ impl fmt::Display for HeadError {
             Self::Syntax(error) => write!(f, "invalid HTTP: {error}"),
             Self::TooLong => write!(f, "the head is longer than {LONGEST} bytes"),
             Self::Length => f.write_str("the Content-Length is invalid"),
+            Self::Coding => f.write_str("HTTP/1.0 has no Transfer-Encoding"),
             Self::Value => f.write_str("a header is invalid"),
         }
     }

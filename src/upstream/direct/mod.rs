@@ -44,7 +44,7 @@ impl Direct {
         length: u64,
     ) -> Result<Response<Exchange<B>>, SendError>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (asked, body) = request.into_parts();
@@ -59,6 +59,11 @@ impl Direct {
         let mut exchange = Exchange::new(connection, Arc::clone(&self.pool), sending);
         let parts = poll_fn(|cx| exchange.poll_head(&asked.method, cx)).await;
         Ok(Response::from_parts(parts.map_err(SendError::no_head)?, exchange))
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.pool.len()
     }
 
     async fn connect(&self, to: &Uri) -> Result<TcpStream, BoxError> {

@@ -43,6 +43,11 @@ impl Pool {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
+    }
+
     /// Closes those that are too old; whether there are others.
     fn close_old(&self, longest: Duration) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! A request on its way out.
 
 use std::{
+    collections::VecDeque,
     error::Error,
     io::IoSlice,
     pin::Pin,
@@ -16,10 +17,10 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// What of a request is still to be written.
 #[derive(Debug)]
 pub(super) struct Sending<B> {
-    head: Bytes,
-    piece: Bytes,
+    /// The head first. None of them is empty.
+    pieces: VecDeque<Bytes>,
     body: B,
-    /// Of the body, behind `piece`.
+    /// Of the body, behind `pieces`.
     left: u64,
 }
 
@@ -32,6 +33,12 @@ pub(super) enum Stopped {
     Body(BoxError),
 }
 
+/// How many bytes are gathered before they are written.
+const AT_ONCE: usize = 64 * 1024;
+
+/// How many pieces are written at once.
+const MOST_PIECES: usize = 16;
+
 // === impl Sending ===
 
 impl<B> Sending<B>
@@ -40,8 +47,8 @@ where
     B::Error: Into<BoxError>,
 {
     /// `length` is that of the body, to the byte.
-    pub(super) const fn new(head: Bytes, body: B, length: u64) -> Self {
-        Self { head, piece: Bytes::new(), body, left: length }
+    pub(super) fn new(head: Bytes, body: B, length: u64) -> Self {
+        Self { pieces: VecDeque::from([head]), body, left: length }
     }
 
     /// Writes what there is; ready once all was written.
@@ -51,36 +58,51 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Stopped>> {
         loop {
-            if self.piece.is_empty() && self.left > 0 {
-                let has_next = self.poll_piece(cx)?.is_ready();
-                // NB: the head does not wait for the body.
-                if !has_next && self.head.is_empty() {
-                    return Poll::Pending;
-                }
+            // NB: what is there does not wait for the rest.
+            let gathered = self.poll_pieces(cx)?;
+            if self.pieces.is_empty() {
+                return gathered.map(Ok);
             }
-            if self.head.is_empty() && self.piece.is_empty() {
-                return Poll::Ready(Ok(()));
+            let mut slices = [IoSlice::new(&[]); MOST_PIECES];
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                *slice = IoSlice::new(piece);
             }
-            let slices = [IoSlice::new(&self.head), IoSlice::new(&self.piece)];
-            let written = ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices));
+            let slices = &slices[..self.pieces.len().min(MOST_PIECES)];
+            let written = ready!(Pin::new(&mut *socket).poll_write_vectored(cx, slices));
             let Ok(written @ 1..) = written else { return Poll::Ready(Err(Stopped::Unread)) };
-            let of_head = written.min(self.head.len());
-            self.head.advance(of_head);
-            self.piece.advance(written - of_head);
+            self.advance(written);
         }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(frame) => frame.map_err(|error| Stopped::Body(error.into()))?,
-            None => return Poll::Ready(Err(Stopped::Body("the body is too short".into()))),
-        };
-        // What is no data is trailers, for which there is no place behind a length.
-        if let Ok(piece) = frame.into_data() {
+    /// Gathers what there is of the body; ready once there is enough, or all.
+    fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Stopped> {
+        let mut gathered = self.pieces.iter().map(Bytes::len).sum::<usize>();
+        while self.left > 0 && gathered < AT_ONCE {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return Ok(Poll::Pending);
+            };
+            let frame = frame.ok_or_else(|| Stopped::Body("the body is too short".into()))?;
+            let frame = frame.map_err(|error| Stopped::Body(error.into()))?;
+            // What is no data is trailers, for which there is no place behind a length.
+            let Ok(piece) = frame.into_data() else { continue };
             let left = self.left.checked_sub(piece.len() as u64);
             self.left = left.ok_or_else(|| Stopped::Body("the body is too long".into()))?;
-            self.piece = piece;
+            gathered += piece.len();
+            if !piece.is_empty() {
+                self.pieces.push_back(piece);
+            }
         }
-        Poll::Ready(Ok(()))
+        Ok(Poll::Ready(()))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.pieces.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                return;
+            }
+            written -= first.len();
+            self.pieces.pop_front();
+        }
     }
 }
