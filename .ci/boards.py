@@ -255,6 +255,8 @@ def of_targets(panel, samples):
             yield "neither a moment nor a range"
         if target["range"] and not legend:
             yield "a line without a name"
+        if 'phase="queue"' in text and legend != "no content yet":
+            yield f"requests without content are called {legend!r}: not all of them wait"
         kept = {label for group in re.findall(r"\bby \(([^)]*)\)", text) for label in re.split(r",\s*", group)}
         yield from (f"no {label} is left of {text}" for label in re.findall(r"{{(\w+)}}", legend) if label not in kept)
         if panel["type"] == "heatmap":

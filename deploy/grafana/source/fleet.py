@@ -4,7 +4,7 @@ from .board import board
 from .panels import (
     GREEN, KV, RED, ROW, YELLOW, colored, decimals, fixed, lines, link, now, over_time, stat, steps, table,
 )
-from .promql import INSTANCE, KV_FULL, KV_NEARLY_FULL, PROCESS, increase, rate, ratio, select, total, wait
+from .promql import INSTANCE, KV_FULL, KV_NEARLY_FULL, PROCESS, increase, rate, ratio, select, total, wait, waiting
 
 BY = "instance"
 EACH = "{{instance}}"
@@ -59,7 +59,7 @@ def instances():
         [
             ("Up", f"max by (instance) ({select('up', INSTANCE)})", "bool_yes_no", colored(RED, (1, GREEN))),
             ("Running", total("vllm:num_requests_running", BY), "short"),
-            ("In the queue", total("infermeter_requests_in_flight", BY, more='phase="queue"'), "short"),
+            ("Waiting", waiting(BY), "short"),
             ("KV cache", f"avg by (instance) ({select('vllm:gpu_cache_usage_ratio')})", "percentunit",
              colored(GREEN, (KV_NEARLY_FULL, YELLOW), (KV_FULL, RED))),
             ("Tokens/s", rate("vllm:generation_tokens_total", BY), "short", decimals(0)),
@@ -87,10 +87,10 @@ def load():
         "short", over_time(total("vllm:num_requests_running", BY), EACH),
     )
     yield lines(
-        "In the queue",
+        "Waiting",
         "Requests that wait for their start. One instance that queues while others do not is a matter of "
         "balancing.",
-        "short", over_time(total("infermeter_requests_in_flight", BY, more='phase="queue"'), EACH),
+        "short", over_time(waiting(BY), EACH),
     )
     yield lines(
         "KV cache in use",

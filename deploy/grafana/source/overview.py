@@ -6,8 +6,8 @@ from .panels import (
     quantiles, stat, steps,
 )
 from .promql import (
-    INSTANCE, PROCESS, answered, buckets, increase, mean, quantile, rate, ratio, select,
-    service_failures, total, wait,
+    INSTANCE, PROCESS, answered, buckets, increase, mean, no_content, quantile, rate, ratio, select,
+    service_failures, total, wait, waiting,
 )
 from .shared import kv_cache, preemptions, prefix_hits, running
 
@@ -115,18 +115,18 @@ def latency():
     )
     yield lines(
         "Waiting now",
-        "Requests that have not started yet. The quantiles beside are told only when a wait ends, so in a "
-        "full stall this is what moves.",
+        "Requests that have not started yet, in the engine and before its admission; the quantiles are told "
+        "only when a wait ends. The dashed line has those too whose prompt is being read.",
         "short",
-        over_time(total("infermeter_requests_in_flight", more='phase="queue"'), "in the queue"),
-        over_time(total("vllm:num_requests_waiting"), "in the engine's queue"),
-        looks=(("in the engine's queue", dashed(GREY)),),
+        over_time(waiting(), "waiting"),
+        over_time(no_content(), "no content yet"),
+        looks=(("waiting", fixed(YELLOW)), ("no content yet", dashed(GREY))),
         width=12, height=7,
     )
     yield lines(
-        "Longest wait now",
-        "How long the request at the head of the queue has been waiting. A line that climbs like a ramp "
-        "is a queue that stands still.",
+        "Longest without content",
+        "Age of the oldest request that has no content yet, whether it waits or its prompt is being read. A "
+        "line that climbs like a ramp is a queue that stands still, or an answer that is not streamed.",
         "s",
         over_time(f"max by (instance) ({select('infermeter_queue_oldest_age_seconds')})", "{{instance}}"),
         width=12, height=7,

@@ -63,6 +63,28 @@ def ratio(part, whole):
     return f"{part} / ({whole} > 0)"
 
 
+def waiting(by=""):
+    """Requests that wait now: in the engine, and for admission in front of it.
+
+    NB: the phase `queue` is more than that. Behind an engine that sends nothing before the first
+    token, a request whose prompt is being read is in it too. There is no gauge of those that wait for
+    admission: where there is one, they are what has arrived and neither runs nor waits in the engine.
+    """
+    arrived, runs, engine, admission = (
+        total(family, "job, instance")
+        for family in (
+            "infermeter_requests_in_flight", "vllm:num_requests_running", "vllm:num_requests_waiting",
+            "infermeter_admission_wait_seconds_count",
+        )
+    )
+    return aggregated("sum", by, f"{arrived} - {runs} > {engine} and {admission} or {engine}")
+
+
+def no_content():
+    """Requests in the phase `queue`: those that wait, and behind most engines those in prefill too."""
+    return total("infermeter_requests_in_flight", more='phase="queue"')
+
+
 def wait(rank, by="", window=WINDOW):
     """The larger of the waits in the engine's queue and before admission.
 

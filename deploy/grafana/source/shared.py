@@ -1,7 +1,7 @@
 """Panels that stand on several dashboards."""
 
 from .panels import GREEN, RED, YELLOW, dashed, fixed, lines, over_time, steps
-from .promql import KV_FULL, KV_NEARLY_FULL, rate, ratio, select, total
+from .promql import KV_FULL, KV_NEARLY_FULL, rate, ratio, select, total, waiting
 
 
 def running(width):
@@ -12,7 +12,7 @@ def running(width):
         "short",
         over_time(total("vllm:num_requests_running"), "running"),
         over_time(total("infermeter_running_limit"), "limit"),
-        over_time(total("infermeter_requests_in_flight", more='phase="queue"'), "waiting"),
+        over_time(waiting(), "waiting"),
         looks=(("limit", dashed(RED)), ("running", fixed(GREEN)), ("waiting", fixed(YELLOW))),
         width=width,
     )

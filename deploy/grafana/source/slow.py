@@ -70,12 +70,12 @@ def queue():
     yield running(8)
     yield lines(
         "Is anything moving",
-        "Age of the request at the head of the queue, and time since any token came. Both climb like "
+        "Age of the oldest request that has no content yet, and time since any token came. Both climb like "
         "ramps where the engine hangs.",
         "s",
-        over_time(f"max({select('infermeter_queue_oldest_age_seconds')})", "longest wait"),
+        over_time(f"max({select('infermeter_queue_oldest_age_seconds')})", "longest without content"),
         over_time(f"max({select('infermeter_last_token_age_seconds')})", "since the last token"),
-        looks=(("longest wait", fixed(YELLOW)), ("since the last token", fixed(RED))),
+        looks=(("longest without content", fixed(YELLOW)), ("since the last token", fixed(RED))),
     )
 
 
