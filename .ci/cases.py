@@ -34,6 +34,11 @@ def admission(instance):
     return {f'infermeter_admission_wait_seconds_count{{{PROXY}, instance="{instance}"}}': "7x10"}
 
 
+def ended(reason, values, instance="a", outcome="failure"):
+    labels = f'{PROXY}, instance="{instance}", endpoint="completions", outcome="{outcome}", reason="{reason}", code="200"'
+    return {f"infermeter_requests_total{{{labels}}}": values}
+
+
 def by_instance(**values):
     return {f'{{instance="{instance}"}}': value for instance, value in values.items()}
 
@@ -62,6 +67,69 @@ CASES = {
             "infermeter-fleet / One by one / C": by_instance(vllm=2, late=0, full=16, past=1, own=3),
             "infermeter-fleet / Waiting / A": by_instance(vllm=2, late=0, full=16, past=1, own=3),
         },
+    },
+    "first failures": {
+        "series": {
+            'up{job="j", instance="a"}': "1x480",
+            f'vllm:request_success_total{{{PROXY}, instance="a", finished_reason="stop"}}': "0+1x480",
+            # For two hours, in scrapes. Reasons begin with their first failure, at 1 or more.
+            f'vllm:request_failure_total{{{PROXY}, instance="a"}}': "0x478 11 13",
+            **ended("invalid_request", "_x478 4x2"), **ended("context_length", "_x478 1x2"),
+            **ended("auth", "_x478 1x2"), **ended("not_found", "_x478 1x2"), **ended("client_error", "_x478 1x2"),
+            **ended("server_error", "_x479 3 5"), **ended("stop", "0+1x480", outcome="success"),
+            **ended("queue", "_x478 9x2", outcome="aborted"),
+        },
+        "minutes": 120,
+        "shown": {
+            "infermeter-overview / Succeeded in the last hour / A": {"{}": 240},
+            "infermeter-overview / Success ratio, last hour / A": {"{}": round(240 / 253, 6)},
+            "infermeter-overview / … without mistakes of clients / A": {"{}": round(1 - 5 / 253, 6)},
+            "infermeter-overview / Failures in 5 minutes / A": {"{}": 13},
+            "infermeter-overview / Failures by reason / A": {
+                **{f'{{reason="{reason}"}}': 1 for reason in ("context_length", "auth", "not_found", "client_error")},
+                '{reason="invalid_request"}': 4, '{reason="server_error"}': 5,
+            },
+        },
+    },
+    "failures of long ago, and a page that is new": {
+        "series": {
+            # Prometheus began two minutes ago, with a service that had failed before.
+            'up{job="j", instance="a"}': "_x472 1x8",
+            f'vllm:request_success_total{{{PROXY}, instance="a", finished_reason="stop"}}': "_x472 900+1x8",
+            f'vllm:request_failure_total{{{PROXY}, instance="a"}}': "_x472 700+1x8",
+            **ended("server_error", "_x472 700+1x8"),
+            # Once, and none since.
+            'up{job="j", instance="b"}': "1x480",
+            f'vllm:request_success_total{{{PROXY}, instance="b", finished_reason="stop"}}': "0+1x480",
+            f'vllm:request_failure_total{{{PROXY}, instance="b"}}': "70x480",
+            **ended("timeout", "70x480", instance="b"),
+        },
+        "minutes": 120,
+        "shown": {
+            "infermeter-overview / Failures by reason / A": {'{reason="server_error"}': 4, '{reason="timeout"}': 0},
+        },
+    },
+    "a model that is new": {
+        "series": {
+            'up{job="j", instance="a"}': "1x480",
+            f'vllm:request_success_total{{{PROXY}, instance="a", finished_reason="stop"}}': "_x478 3x2",
+            f'vllm:request_failure_total{{{PROXY}, instance="a"}}': "_x478 2x2",
+        },
+        "minutes": 120,
+        "shown": {
+            "infermeter-overview / Succeeded in the last hour / A": {"{}": 3},
+            "infermeter-overview / Success ratio, last hour / A": {"{}": 0.6},
+            "infermeter-overview / Failures in 5 minutes / A": {"{}": 2},
+        },
+    },
+    "no failure at all": {
+        "series": {
+            'up{job="j", instance="a"}': "1x480",
+            f'vllm:request_success_total{{{PROXY}, instance="a", finished_reason="stop"}}': "0+1x480",
+            f'vllm:request_failure_total{{{PROXY}, instance="a"}}': "0x480",
+        },
+        "minutes": 120,
+        "shown": {"infermeter-overview / … without mistakes of clients / A": {"{}": 1}},
     },
 }
 

@@ -6,8 +6,8 @@ from .panels import (
     quantiles, stat, steps,
 )
 from .promql import (
-    INSTANCE, PROCESS, answered, buckets, increase, mean, no_content, quantile, rate, ratio, select,
-    service_failures, total, wait, waiting,
+    FAILURES, INSTANCE, PROCESS, WINDOW, answered, buckets, increase, mean, no_content, quantile, rate,
+    ratio, select, service_failures, total, wait, waiting, whole,
 )
 from .shared import kv_cache, preemptions, prefix_hits, running
 
@@ -36,7 +36,7 @@ def health():
         "Succeeded in the last hour",
         "Requests whose answer reached its proper end within the last hour.",
         "locale",
-        now(increase("vllm:request_success_total", window="1h")),
+        now(whole("vllm:request_success_total", window="1h")),
         decimals=0,
     )
     yield stat(
@@ -44,7 +44,7 @@ def health():
         "Of the requests whose client stayed, the part that succeeded. Every error counts, also those "
         "that the client made itself.",
         "percentunit",
-        now(ratio(increase("vllm:request_success_total", window="1h"), answered("1h"))),
+        now(ratio(whole("vllm:request_success_total", window="1h"), answered("1h"))),
         thresholds=GOOD_ENOUGH, ratio=True, decimals=2,
     )
     yield stat(
@@ -60,7 +60,7 @@ def health():
         "Requests that ended by an error within the last five minutes. Look at a jump rather than at the "
         "number: the panel of reasons says what it is.",
         "locale",
-        now(increase("vllm:request_failure_total", window="5m")),
+        now(whole("vllm:request_failure_total", window="5m")),
         thresholds=steps(GREEN, (5, YELLOW), (10, RED)), decimals=0,
     )
     yield gauge(
@@ -90,10 +90,10 @@ def health():
     )
     yield lines(
         "Failures by reason",
-        "Why requests failed, per second. Invalid requests are mistakes of clients; timeouts, overload "
-        "and errors of the server are yours.",
-        "reqps",
-        over_time(rate("infermeter_requests_total", "reason", more='outcome="failure"'), "{{reason}}"),
+        "How many requests failed in the minute before, or longer where much time is shown, and why. Invalid "
+        "requests are mistakes of clients; timeouts, overload and errors of the server are yours.",
+        "short",
+        over_time(whole("infermeter_requests_total", "reason", more=FAILURES, window=WINDOW), "{{reason}}"),
         width=12, height=7, stacked=True,
     )
 

@@ -10,8 +10,9 @@ PROCESS = f'{INSTANCE}, variant=~"$variant"'
 MODEL = f'{INSTANCE}, model_name=~"$model", variant=~"$variant"'
 GPU = f'{INSTANCE}, gpu=~"$gpu"'
 
-# Of the reasons of a failure, those that are the client's own.
-CLIENT_MISTAKES = 'outcome="failure", reason=~"invalid_request|context_length|auth|not_found|client_error"'
+FAILURES = 'outcome="failure"'
+# Less those that are the client's own.
+SERVICE_FAILURES = f'{FAILURES}, reason!~"invalid_request|context_length|auth|not_found|client_error"'
 
 WINDOW = "$__rate_interval"
 RANGE = "$__range"
@@ -41,6 +42,19 @@ def rate(family, by="", labels=MODEL, more="", window=WINDOW):
 def increase(family, by="", labels=MODEL, more="", window=RANGE):
     """By how much a counter grew."""
     return aggregated("sum", by, f"increase({select(family, labels, more)}[{window}])")
+
+
+def whole(family, by="", labels=MODEL, more="", window=RANGE):
+    """By how much a counter grew, with what its series began with.
+
+    NB: increase() sees growth between two samples, so that it misses the first failure of a reason, or
+    of a model. A series that has fewer samples than its page had good scrapes began within the window,
+    and counts whole; of a page that is new itself nothing does, as it may be older than Prometheus knows.
+    """
+    counter = select(family, labels, more)
+    scrapes = f"max by (job, instance) (sum_over_time({select('up', INSTANCE)}[{window}]))"
+    began = f"{counter} and count_over_time({counter}[{window}]) < on (job, instance) group_left () {scrapes}"
+    return aggregated("sum", by, f"{began} or increase({counter}[{window}])")
 
 
 def buckets(family):
@@ -99,21 +113,15 @@ def wait(rank, by="", window=WINDOW):
     return aggregated("max", by, both)
 
 
-def service_failures(window, by=""):
-    """Failures less those that are the client's own.
-
-    NB: the families are subtracted, as a sum over the other reasons would miss the first failure of
-    each: its series begins with it, at 1.
-    """
-    failures = increase("vllm:request_failure_total", by, window=window)
-    mistakes = increase("infermeter_requests_total", by, more=CLIENT_MISTAKES, window=window)
-    return f"clamp_min({failures} - ({mistakes} or {failures} * 0), 0)"
+def service_failures(window):
+    """Failures less those that are the client's own; 0 where there is none."""
+    return f"({whole('infermeter_requests_total', more=SERVICE_FAILURES, window=window)} or {answered(window)} * 0)"
 
 
-def answered(window, by=""):
+def answered(window):
     """Requests whose client stayed until the end, good or bad."""
-    success = increase("vllm:request_success_total", by, window=window)
-    return f"({success} + {increase('vllm:request_failure_total', by, window=window)})"
+    success = whole("vllm:request_success_total", window=window)
+    return f"({success} + {whole('vllm:request_failure_total', window=window)})"
 
 
 def joules_per_token(window=WINDOW):
