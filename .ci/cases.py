@@ -39,6 +39,12 @@ def ended(reason, values, instance="a", outcome="failure"):
     return {f"infermeter_requests_total{{{labels}}}": values}
 
 
+def cache(instance, number, part, blocks=None):
+    labels = f'{{job="j", model_name="m", instance="{instance}", engine="{number}"}}'
+    told = {f"vllm:gpu_cache_usage_ratio{labels}": f"{part}x10"}
+    return told | ({f"vllm:num_blocks_total{labels}": f"{blocks}x10"} if blocks else {})
+
+
 def by_instance(**values):
     return {f'{{instance="{instance}"}}': value for instance, value in values.items()}
 
@@ -130,6 +136,30 @@ CASES = {
         },
         "minutes": 120,
         "shown": {"infermeter-overview / … without mistakes of clients / A": {"{}": 1}},
+    },
+    "caches of several sizes": {
+        "series": {
+            **cache("two", 0, 0.9, 1000), **cache("two", 1, 0.1, 3000), **cache("one", 0, 0.5, 4000),
+            # It tells its blocks, and not yet what is in them.
+            'vllm:num_blocks_total{job="j", model_name="m", instance="one", engine="1"}': "4000x10",
+        },
+        "minutes": 2,
+        "shown": {
+            "infermeter-overview / KV cache in use now / A": by_instance(two=0.3, one=0.5),
+            "infermeter-overview / KV cache: blocks and what is in them / B": {"{}": 0.4},
+            "infermeter-slow / KV cache: blocks and what is in them / B": {"{}": 0.4},
+            "infermeter-fleet / Fullest KV cache / A": {"{}": 0.9},
+            "infermeter-fleet / One by one / D": by_instance(two=0.3, one=0.5),
+            "infermeter-fleet / KV cache in use / A": by_instance(two=0.3, one=0.5),
+        },
+    },
+    "a cache without a size": {
+        "series": {**cache("tgi", 0, 0.6), **cache("tgi", 1, 0.2)},
+        "minutes": 2,
+        "shown": {
+            "infermeter-overview / KV cache in use now / A": by_instance(tgi=0.4),
+            "infermeter-slow / KV cache: blocks and what is in them / B": {"{}": 0.4},
+        },
     },
 }
 

@@ -4,7 +4,9 @@ from .board import board
 from .panels import (
     GREEN, KV, RED, ROW, YELLOW, colored, decimals, fixed, lines, link, now, over_time, stat, steps, table,
 )
-from .promql import INSTANCE, KV_FULL, KV_NEARLY_FULL, PROCESS, increase, rate, ratio, select, total, wait, waiting
+from .promql import (
+    INSTANCE, KV_FULL, KV_NEARLY_FULL, PROCESS, increase, kv_filled, rate, ratio, select, total, wait, waiting,
+)
 
 BY = "instance"
 EACH = "{{instance}}"
@@ -44,7 +46,7 @@ def instances():
         over_time(total("infermeter_requests_in_flight"), "requests"), decimals=0,
     )
     yield stat(
-        "Fullest KV cache", "Of the fullest instance: the one where requests will be preempted first.", "percentunit",
+        "Fullest KV cache", "Of the fullest engine: the one where requests will be preempted first.", "percentunit",
         now(f"max({select('vllm:gpu_cache_usage_ratio')})"), thresholds=KV, ratio=True, decimals=0,
     )
     yield stat(
@@ -60,8 +62,7 @@ def instances():
             ("Up", f"max by (instance) ({select('up', INSTANCE)})", "bool_yes_no", colored(RED, (1, GREEN))),
             ("Running", total("vllm:num_requests_running", BY), "short"),
             ("Waiting", waiting(BY), "short"),
-            ("KV cache", f"avg by (instance) ({select('vllm:gpu_cache_usage_ratio')})", "percentunit",
-             colored(GREEN, (KV_NEARLY_FULL, YELLOW), (KV_FULL, RED))),
+            ("KV cache", kv_filled(BY), "percentunit", colored(GREEN, (KV_NEARLY_FULL, YELLOW), (KV_FULL, RED))),
             ("Tokens/s", rate("vllm:generation_tokens_total", BY), "short", decimals(0)),
             ("Queue P95", wait(0.95, BY), "s", colored(GREEN, (1, YELLOW), (2, RED))),
             ("Failed", failed, "percentunit", colored(GREEN, (0.02, YELLOW), (0.05, RED))),
@@ -94,8 +95,8 @@ def load():
     )
     yield lines(
         "KV cache in use",
-        "The part of each KV cache that is filled.",
-        "percentunit", over_time(f"avg by (instance) ({select('vllm:gpu_cache_usage_ratio')})", EACH), ratio=True,
+        "The part of each instance's KV cache that is filled, of all its engines together.",
+        "percentunit", over_time(kv_filled(BY), EACH), ratio=True,
         thresholds=steps("transparent", (KV_NEARLY_FULL, YELLOW), (KV_FULL, RED)),
     )
     yield lines(

@@ -6,7 +6,7 @@ from .panels import (
     quantiles, stat, steps,
 )
 from .promql import (
-    FAILURES, INSTANCE, PROCESS, WINDOW, answered, buckets, increase, mean, no_content, quantile, rate,
+    FAILURES, INSTANCE, PROCESS, WINDOW, answered, buckets, increase, kv_filled, mean, no_content, quantile, rate,
     ratio, select, service_failures, total, wait, waiting, whole,
 )
 from .shared import kv_cache, preemptions, prefix_hits, running
@@ -67,7 +67,7 @@ def health():
         "KV cache in use now",
         "The part of the KV cache that is filled. Red alone is a full and healthy server; it hurts when "
         "requests wait or are preempted too.",
-        now(f"avg by (instance) ({select('vllm:gpu_cache_usage_ratio')})", "{{instance}}"),
+        now(kv_filled("instance"), "{{instance}}"),
         thresholds=KV,
     )
     resident = total("process_resident_memory_bytes", "instance", PROCESS)

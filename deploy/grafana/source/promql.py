@@ -99,6 +99,16 @@ def no_content():
     return total("infermeter_requests_in_flight", more='phase="queue"')
 
 
+def kv_filled(by=""):
+    """The part of the KV caches that is filled: a cache of twice the blocks counts twice.
+
+    NB: some engines tell the part alone (TGI). Where no other is there, it is their mean.
+    """
+    part, blocks = select("vllm:gpu_cache_usage_ratio"), select("vllm:num_blocks_total")
+    weighted = ratio(aggregated("sum", by, f"{part} * {blocks}"), aggregated("sum", by, f"{blocks} and {part}"))
+    return f"({weighted} or {aggregated('avg', by, part)})"
+
+
 def wait(rank, by="", window=WINDOW):
     """The larger of the waits in the engine's queue and before admission.
 

@@ -1,7 +1,7 @@
 """Panels that stand on several dashboards."""
 
 from .panels import GREEN, RED, YELLOW, dashed, fixed, lines, over_time, steps
-from .promql import KV_FULL, KV_NEARLY_FULL, rate, ratio, select, total, waiting
+from .promql import KV_FULL, KV_NEARLY_FULL, kv_filled, rate, ratio, total, waiting
 
 
 def running(width):
@@ -26,7 +26,7 @@ def kv_cache(width):
         "filled slots are fragmentation; without free blocks no request can start.",
         "percentunit",
         over_time(taken, "blocks taken"),
-        over_time(f"avg({select('vllm:gpu_cache_usage_ratio')})", "slots filled"),
+        over_time(kv_filled(), "slots filled"),
         thresholds=steps("transparent", (KV_NEARLY_FULL, YELLOW), (KV_FULL, RED)), ratio=True, width=width,
     )
 
