@@ -66,8 +66,8 @@ CASES = {
         },
         "minutes": 2,
         "shown": {
-            "infermeter-overview / Waiting now / A": {"{}": 22},
-            "infermeter-overview / Waiting now / B": {"{}": 29},
+            "infermeter-overview / Waiting now / A": {"{}": 29},
+            "infermeter-overview / Waiting now / B": {"{}": 22},
             "infermeter-overview / Running against the limit / C": {"{}": 22},
             "infermeter-slow / Running against the limit / C": {"{}": 22},
             "infermeter-fleet / One by one / C": by_instance(vllm=2, late=0, full=16, past=1, own=3),

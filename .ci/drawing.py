@@ -37,8 +37,9 @@ def drawn(board, asked, path):
         Place(figure, panel, height).draw(asked_of.get(panel["id"], []))
     written = io.BytesIO()
     figure.savefig(written, facecolor=PAGE)
-    # A picture of few colours is small.
-    Image.open(written).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    # A picture of few colours is small. NB: without k-means the grounds, which are most of it, get another hue.
+    few = Image.open(written).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 class Place:

@@ -118,8 +118,8 @@ def latency():
         "Requests that have not started yet, in the engine and before its admission; the quantiles are told "
         "only when a wait ends. The dashed line has those too whose prompt is being read.",
         "short",
-        over_time(waiting(), "waiting"),
         over_time(no_content(), "no content yet"),
+        over_time(waiting(), "waiting"),
         looks=(("waiting", fixed(YELLOW)), ("no content yet", dashed(GREY))),
         width=12, height=7,
     )
