@@ -181,3 +181,8 @@ def seconds(text):
     """A time as systemd, compose and we write it: 90, 150s, 2m."""
     number, unit = re.fullmatch(r"(\d+)(s|m|h|)", str(text)).groups()
     return int(number) * {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def quantity(text):
+    """A number as the API server reads it: 60, 1364m."""
+    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)

@@ -1,47 +1,82 @@
 """Pods of several namespaces, and a Prometheus that scrapes them as its operator has it done."""
 
 import json
-import socket
 import threading
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from manifests import pod, the
 from servers import Prometheus, Server
 
-PODS = {"busy-0": "llm", "busy-1": "llm", "calm-0": "calm", "idle-0": "idle", "stalled-0": "stalled"}
+PODS = {
+    "busy-0": "llm",
+    "busy-1": "llm",
+    "calm-0": "calm",
+    "idle-0": "idle",
+    "stalled-0": "stalled",
+    "prefill-0": "prefill",
+    "held-0": "held",
+}
 # NB: two that differ, so that it is seen whose number is taken.
 RATES = {"busy-0": 12, "busy-1": 30, "calm-0": 0.5, "idle-0": 0}
+# Behind the others an engine that says nothing to requests: what its page tells of them, how many
+# there are, and the proxy's flags.
+SILENT = {
+    "stalled-0": ({"running": 0, "waiting": 1}, 1, []),
+    "prefill-0": ({"running": 1, "waiting": 0}, 1, []),
+    "held-0": ({"running": 1, "waiting": 0}, 3, ["--max-running=1"]),
+}
+MODEL = "iquest-coder-40b"
 LONGEST_SECONDS = 240  # a request
 
 
 def start(binary, folder, servers, name):
     """Starts a pod, and says where its page is."""
-    free = ["--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--label=model=iquest-coder-40b"]
-    if name == "stalled-0":
-        command = ["proxy", f"--upstream=http://{nobody_answers()}", "--gpu=off", *free]
+    free = ["--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", f"--label=model={MODEL}"]
+    if name in SILENT:
+        told, requests, flags = SILENT[name]
+        upstream = f"--upstream=http://{silent_engine(told)}"
+        command = ["proxy", upstream, "--engine=vllm", f"--model={MODEL}", "--gpu=off", *flags, *free]
     else:
         command = ["demo", f"--rate={RATES[name]}", "--gpu=off", *free]
     server = Server(folder, name, binary, *command)
     servers.append(server)
     page = server.says(r"metrics +http://(\S+)/metrics")
-    if name == "stalled-0":
+    if name in SILENT:
         service = server.says(r"service (http://\S+)")
-        threading.Thread(target=ask, args=(service,), daemon=True).start()
+        for _ in range(requests):
+            threading.Thread(target=ask, args=(service,), daemon=True).start()
     return page
 
 
-def nobody_answers():
-    """An engine that takes connections, and says nothing."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    taken = []
+def silent_engine(told):
+    """An engine with vLLM's page, of which requests get no answer."""
+    labels = f'{{engine="0",model_name="{MODEL}"}}'
+    lines = [
+        f"# TYPE vllm:num_requests_{name} gauge\nvllm:num_requests_{name}{labels} {number}.0\n"
+        for name, number in told.items()
+    ]
+    page = "".join(lines).encode()
 
-    def take():
-        while True:
-            taken.append(listener.accept())
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            is_page = self.path == "/metrics"
+            self.send_response(200 if is_page else 404)
+            self.send_header("content-type", "text/plain; version=0.0.4")
+            self.send_header("content-length", str(len(page) if is_page else 0))
+            self.end_headers()
+            self.wfile.write(page if is_page else b"")
 
-    threading.Thread(target=take, daemon=True).start()
-    return "127.0.0.1:%d" % listener.getsockname()[1]
+        def do_POST(self):
+            threading.Event().wait(LONGEST_SECONDS)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return "127.0.0.1:%d" % server.server_port
 
 
 def ask(service):
