@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import urllib.request
+from pathlib import Path
 
 from manifests import ROOT, Containerfile, compose, container, environment, pod
 from servers import Page, Server, wait_for
@@ -24,12 +25,7 @@ class Deployed:
         self.pod(kustomize.base(), self.engine())
         self.processes(kustomize.base("engine-process"))
         self.gpus(kustomize.base("gpu-whole-node"))
-        proxy = self.start("unit", unit.arguments, unit.environment)
-        # Once it has asked the engine for its models.
-        wait_for("the page of the unit's proxy", lambda: "\nvllm:request_total{" in Page(PAGE).text)
-        labels = unit.environment["INFERMETER_LABELS"].replace("=", '="').replace(",", '",') + '"'
-        self.checks.that("the unit's labels", labels in Page(PAGE).text, labels)
-        end(proxy)
+        self.unit(unit)
         self.composed()
 
     def engine(self):
@@ -155,6 +151,25 @@ class Deployed:
         self.checks.equal("GPUs that are tied to the engine", value("infermeter_engine_gpu_info"), 8)
         end(proxy)
 
+    # === The unit ===
+
+    def unit(self, unit):
+        proxy = self.start("unit", unit.arguments, unit.environment)
+        # Once it has asked the engine for its models.
+        wait_for("the page of the unit's proxy", lambda: "\nvllm:request_total{" in Page(PAGE).text)
+        labels = unit.environment["INFERMETER_LABELS"].replace("=", '="').replace(",", '",') + '"'
+        self.checks.that("the unit's labels", labels in Page(PAGE).text, labels)
+        end(proxy)
+        # Where systemd would put a copy of the token.
+        variables, name, _ = unit.with_token(self.folder)
+        token = "a-token-of-the-check"
+        Path(self.folder, name).write_text(f"{token}\n")
+        proxy = self.start("unit-with-token", unit.arguments, variables)
+        headers = [{}, {"authorization": "Bearer wrong"}, {"authorization": f"Bearer {token}"}]
+        answers = [get(8001, "/metrics", each)[0] for each in headers]
+        self.checks.equal("without a token, with a wrong one, with the unit's", answers, [401, 401, 200])
+        end(proxy)
+
     # === Compose ===
 
     def composed(self):
@@ -174,10 +189,10 @@ class Deployed:
 # === Helpers ===
 
 
-def get(port, path):
+def get(port, path, headers={}):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except OSError:

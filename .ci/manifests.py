@@ -120,7 +120,7 @@ def spoilt(thing):
 
 
 class Unit:
-    """A unit of systemd: what it starts, with its environment file."""
+    """A unit of systemd: what it starts, with its environment file and its drop-ins."""
 
     def __init__(self):
         self.folder = DEPLOY / "systemd"
@@ -132,10 +132,21 @@ class Unit:
     def setting(self, name):
         return re.search(rf"^{name}=(.*)$", self.text, re.MULTILINE).group(1)
 
-    def verify(self, binary, folder):
+    def with_token(self, credentials):
+        """Its variables with the drop-in, and the name of the token in the folder of credentials."""
+        text = (self.folder / "infermeter.service.d/token.conf").read_text()
+        name, path = re.search(r"^LoadCredential=([\w-]+):(/\S+)$", text, re.MULTILINE).groups()
+        variable, value = re.search(r"^Environment=(\w+)=(\S+)$", text, re.MULTILINE).groups()
+        # What the file of variables says goes before what the unit says.
+        return {variable: value.replace("%d", credentials), **self.environment}, name, path
+
+    def verify(self, binary, folder, more=""):
         """What systemd says of it where the program and its settings are there."""
         place = Path(folder, "systemd")
+        shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(self.folder, place)
+        with open(place / "infermeter.service.d/token.conf", "a") as drop_in:
+            drop_in.write(more)
         text = self.text.replace("/usr/local/bin/infermeter", binary)
         (place / "infermeter.service").write_text(text)
         status, said = tool("systemd-analyze", "verify", str(place / "infermeter.service"))
