@@ -262,9 +262,8 @@ Blocks nearly all in use while `vllm:gpu_cache_usage_ratio` is lower is fragment
 `1 - infermeter_kv_tokens_held / (vllm:num_blocks_used * block_size)`.
 
 Where an admission layer stands in front of an engine that tells, `vllm:num_requests_waiting` is the
-engine's own queue alone. Who waits for admission is in
-`infermeter_requests_in_flight{phase=\"queue\"}` too, beside those of which the engine has sent
-nothing yet: all who wait are those in flight less `vllm:num_requests_running`.
+engine's own queue alone. Who waits for admission too is in flight and does not run: the phase
+`queue` also has those of which an engine that runs them has sent nothing yet.
 
 `infermeter_last_token_age_seconds` may be a quarter of a second behind. Where answers are not
 streamed and neither the service nor the engine tells of tokens, they come when a request ends well.
