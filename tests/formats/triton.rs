@@ -1,11 +1,7 @@
 //! What Triton's generate extension tells.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
+use crate::support::answers::{Answer, Told, assert_folder};
 use infermeter::{outcome::TokenSource, wire::Wire};
-use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::triton();
 

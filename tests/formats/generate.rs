@@ -1,13 +1,9 @@
 //! What is told where it is not known whether TGI or SGLang answers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::answers::{Answer, assert_folder};
 use infermeter::{outcome::TokenSource, wire::Wire};
-use support::answers::{Answer, assert_folder};
 
 const WIRE: Wire = Wire::generate();
 

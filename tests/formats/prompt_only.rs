@@ -1,14 +1,10 @@
 //! What answers tell that generate nothing.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
+use crate::support::answers::{Answer, Told, assert_folder};
 use infermeter::{
     outcome::{TokenSource, Unread},
     wire::Wire,
 };
-use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::prompt_only();
 

@@ -1,14 +1,10 @@
 //! `/completions`, where llama.cpp speaks its own format and all others OpenAI's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
-use infermeter::{outcome::TokenSource, wire::Wire};
-use support::{
+use crate::support::{
     answers::{Answer, Told},
     recording::Recording,
 };
+use infermeter::{outcome::TokenSource, wire::Wire};
 
 const WIRE: Wire = Wire::completions();
 

@@ -1,20 +1,16 @@
 //! What Ollama's own endpoints tell.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::{Request, Response};
-use infermeter::{InferenceLayer, Meter, outcome::TokenSource, wire::Wire};
-use support::{
+use crate::support::{
     answers::{Answer, Told, assert_folder},
     frames::{Script, drain},
     scrape::Scrape,
 };
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use infermeter::{InferenceLayer, Meter, outcome::TokenSource, wire::Wire};
 use tower::{Layer, ServiceExt, service_fn};
 
 const WIRE: Wire = Wire::ollama();

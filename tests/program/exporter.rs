@@ -1,7 +1,6 @@
 //! `infermeter exporter` as an operator meets it: another process, that is told by flags, variables
 //! and signals.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 #![cfg(unix)]
 
 use std::{

@@ -1,14 +1,10 @@
 //! What Anthropic Messages tell, in the many ways that servers write them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
-use infermeter::{outcome::TokenSource, wire::Wire};
-use support::{
+use crate::support::{
     answers::{Answer, Told, assert_folder},
     recording::Recording,
 };
+use infermeter::{outcome::TokenSource, wire::Wire};
 
 const WIRE: Wire = Wire::anthropic();
 

@@ -1,16 +1,12 @@
 //! What TGI's own endpoints tell.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::answers::{Answer, Told, assert_folder};
 use infermeter::{
     outcome::{TokenSource, Unread},
     wire::Wire,
 };
-use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::tgi();
 

@@ -1,7 +1,5 @@
 //! What the proxy logs: one event for each request that has failed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
 use std::{
     collections::BTreeMap,
     fmt,

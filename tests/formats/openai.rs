@@ -1,13 +1,9 @@
 //! What OpenAI-shaped answers tell, in the many ways that engines write them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::answers::{Answer, Told};
 use infermeter::{outcome::TokenSource, wire::Wire};
-use support::answers::{Answer, Told};
 
 const WIRE: Wire = Wire::openai();
 

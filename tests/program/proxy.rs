@@ -1,12 +1,7 @@
 //! `infermeter proxy` as an operator meets it: another process, that is told by flags, variables and
 //! signals.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 #![cfg(unix)]
-
-#[path = "support/scrape.rs"]
-#[allow(dead_code, reason = "this test uses a part of it")]
-mod scrape;
 
 use std::{
     fs,
@@ -18,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use scrape::Scrape;
+use crate::scrape::Scrape;
 
 /// Longer than anything here takes, on any machine.
 const LONG: Duration = Duration::from_secs(30);

@@ -1,7 +1,5 @@
 //! `infermeter proxy --config` and `infermeter check`: several upstreams behind one port, by a file.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

@@ -1,13 +1,9 @@
 //! What the answers of SGLang's `/generate` tell.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::answers::{Answer, Told, assert_folder};
 use infermeter::{outcome::TokenSource, wire::Wire};
-use support::answers::{Answer, Told, assert_folder};
 
 const WIRE: Wire = Wire::sglang();
 

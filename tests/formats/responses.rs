@@ -1,16 +1,12 @@
 //! What OpenAI Responses tell, in the many ways that servers write them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
-
-mod support;
-
+use crate::support::{
+    answers::{Answer, Told, assert_folder},
+    recording::Recording,
+};
 use infermeter::{
     outcome::{TokenSource, Unread},
     wire::Wire,
-};
-use support::{
-    answers::{Answer, Told, assert_folder},
-    recording::Recording,
 };
 
 const WIRE: Wire = Wire::responses();
