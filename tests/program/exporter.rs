@@ -6,11 +6,12 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
+
+use super::proxy::get;
 
 const PAGE: &str = "# TYPE vllm:num_requests_running gauge\n\
     vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 2\n\
@@ -171,7 +172,7 @@ fn a_token_and_mistakes() {
 struct Program {
     child: Child,
     engine: String,
-    page: String,
+    page: SocketAddr,
 }
 
 // === impl Program ===
@@ -192,19 +193,11 @@ impl Program {
         let (engine, page) = (words.next().unwrap(), words.next().unwrap());
         let page = page.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
         assert!(line.starts_with("infermeter exporter: engine http://"), "{line}");
-        Self { child, engine: engine.to_owned(), page: page.to_owned() }
+        Self { child, engine: engine.to_owned(), page: page.parse().unwrap() }
     }
 
     fn get(&self, path: &str, headers: &str) -> (String, String) {
-        let mut socket = TcpStream::connect(&self.page).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}\r\n");
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.to_owned(), body.to_owned())
+        get(self.page, path, headers)
     }
 }
 

@@ -299,7 +299,7 @@ fn ask_for_a_stream(service: SocketAddr) -> TcpStream {
     socket
 }
 
-fn get(from: SocketAddr, path: &str, headers: &str) -> (String, String) {
+pub(super) fn get(from: SocketAddr, path: &str, headers: &str) -> (String, String) {
     let mut socket = connect(from);
     let request = format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}\r\n");
     socket.write_all(request.as_bytes()).unwrap();
