@@ -115,6 +115,17 @@ CASES = {
             "infermeter-overview / Failures by reason / A": {'{reason="server_error"}': 4, '{reason="timeout"}': 0},
         },
     },
+    "a service that was restarted, whose failures were missing meanwhile": {
+        "series": {
+            'up{job="j", instance="a"}': "1x470 0x2 1x8",
+            f'vllm:request_success_total{{{PROXY}, instance="a", finished_reason="stop"}}': "0+1x470 _x4 1+1x6",
+            f'vllm:request_failure_total{{{PROXY}, instance="a"}}': "0x460 4+4x9 _x4 1x6",
+        },
+        "minutes": 120,
+        "shown": {
+            "infermeter-overview / Failures in 5 minutes / A": {"{}": 41},
+        },
+    },
     "a model that is new": {
         "series": {
             'up{job="j", instance="a"}': "1x480",

@@ -50,10 +50,12 @@ def whole(family, by="", labels=MODEL, more="", window=RANGE):
     NB: increase() sees growth between two samples, so that it misses the first failure of a reason, or
     of a model. A series that has fewer samples than its page had good scrapes began within the window,
     and counts whole; of a page that is new itself nothing does, as it may be older than Prometheus knows.
+    Nor does a series that starts anew and was missing meanwhile: increase() has what was before, too.
     """
     counter = select(family, labels, more)
     scrapes = f"max by (job, instance) (sum_over_time({select('up', INSTANCE)}[{window}]))"
     began = f"{counter} and count_over_time({counter}[{window}]) < on (job, instance) group_left () {scrapes}"
+    began = f"{began} unless resets({counter}[{window}]) > 0"
     return aggregated("sum", by, f"{began} or increase({counter}[{window}])")
 
 
