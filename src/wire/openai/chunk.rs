@@ -1,32 +1,47 @@
-//! The JSON of one event, or of a whole answer: borrowed and lenient. (serde_json allocates a few
-//! bytes to skip what is nested.)
+//! The JSON of one event, or of a whole answer: borrowed, lenient, and gone through once. (serde_json
+//! allocates a few bytes to skip what is nested.)
 //!
-//! Every field is kept as raw JSON and read when it is asked for, so that one field of an
-//! unexpected type costs that field and not the whole event.
+//! What is an object is read with what it stands in; every other field is kept as raw JSON and read
+//! when it is asked for. So one field of an unexpected type costs that field and not the whole event.
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::wire::{
     error::{self, Error},
-    json::{MILLIS, Raw, for_each, is_filled, length, number, object, parse, time, word},
+    json::{
+        First, FirstOf, MILLIS, Object, Raw, Shape, for_each, is_filled, length, nested, number,
+        object, parse, time, word,
+    },
 };
 
 /// One event or one answer.
-#[derive(Deserialize)]
 pub(super) struct Chunk<'a> {
+    data: &'a [u8],
+    members: Members<'a>,
+}
+
+#[derive(Deserialize)]
+struct Members<'a> {
     #[serde(borrow)]
-    choices: Raw<'a>,
+    choices: First<Shape<Choice<'a>, IgnoredAny>>,
     #[serde(borrow)]
-    usage: Raw<'a>,
+    usage: Object<RawUsage<'a>>,
     #[serde(borrow)]
-    timings: Raw<'a>,
+    timings: Object<RawTimings<'a>>,
     #[serde(borrow)]
-    metrics: Raw<'a>,
+    metrics: Object<RawMetrics<'a>>,
     #[serde(borrow)]
     error: Raw<'a>,
+}
+
+/// Of an event with several.
+#[derive(Deserialize)]
+struct Choices<'a> {
+    #[serde(borrow)]
+    choices: Raw<'a>,
 }
 
 /// One member of `choices`.
@@ -35,7 +50,7 @@ pub(super) struct Choice<'a> {
     #[serde(borrow)]
     index: Raw<'a>,
     #[serde(borrow)]
-    delta: Raw<'a>,
+    delta: Object<Delta<'a>>,
     #[serde(borrow)]
     text: Raw<'a>,
     #[serde(borrow)]
@@ -141,34 +156,41 @@ struct Function<'a> {
 impl<'a> Chunk<'a> {
     /// `None` for what is not a JSON object.
     pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
-        parse(data)
+        Some(Self { data, members: parse(data)? })
     }
 
-    pub(super) fn choices(&self, each: impl FnMut(Choice<'a>)) {
-        for_each(self.choices, each);
+    pub(super) fn choices(&self, mut each: impl FnMut(&Choice<'a>)) {
+        let Some(Shape::List(FirstOf { first, are_more })) = &self.members.choices else { return };
+        // NB: read again rather than kept: nobody knows how many there are.
+        if *are_more {
+            let choices = parse(self.data).and_then(|Choices { choices }| choices);
+            for_each(choices, |choice| each(&choice));
+        } else if let Some(Shape::Object(choice)) = first {
+            each(choice);
+        }
     }
 
     /// Nothing but choices.
     pub(super) fn is_plain(&self) -> bool {
-        let Self { choices: _, usage, timings, metrics, error } = self;
-        [usage, timings, metrics, error].iter().all(|field| field.is_none())
+        let Members { choices: _, usage, timings, metrics, error } = &self.members;
+        usage.is_none() && timings.is_none() && metrics.is_none() && error.is_none()
     }
 
     pub(super) fn queue_time(&self) -> Option<Duration> {
-        time(object::<RawMetrics<'a>>(self.metrics)?.queue_time_ms, MILLIS)
+        time(nested(&self.members.metrics)?.queue_time_ms, MILLIS)
     }
 
     /// NB: llama.cpp counts it from the start of the request, and tells of no wait.
     pub(super) fn prefill_time(&self) -> Option<Duration> {
-        time(object::<RawTimings<'a>>(self.timings)?.prompt_ms, MILLIS)
+        time(nested(&self.members.timings)?.prompt_ms, MILLIS)
     }
 
     pub(super) fn error(&self) -> Option<Error> {
-        error::member(self.error, None)
+        error::member(self.members.error, None)
     }
 
     pub(super) fn usage(&self) -> Option<Told> {
-        let usage: RawUsage<'a> = object(self.usage)?;
+        let usage = nested(&self.members.usage)?;
         let details = |raw| object::<Details<'a>>(raw);
         Some(Told {
             prompt: number(usage.prompt_tokens),
@@ -181,7 +203,7 @@ impl<'a> Chunk<'a> {
     }
 
     pub(super) fn timings(&self) -> Option<Told> {
-        let timings: RawTimings<'a> = object(self.timings)?;
+        let timings = nested(&self.members.timings)?;
         let cached = number(timings.cache_n);
         let evaluated = number(timings.prompt_n);
         Some(Told {
@@ -210,7 +232,7 @@ impl<'a> Choice<'a> {
         let text = self.text.is_some_and(|text| {
             is_filled(text) || (text.get() == "\"\"" && self.finish_word().is_none())
         });
-        text || self.delta().is_some_and(|delta| delta.filled().next().is_some())
+        text || nested(&self.delta).is_some_and(|delta| delta.filled().next().is_some())
     }
 
     /// How many token ids came with it, where the engine sends them.
@@ -230,16 +252,12 @@ impl<'a> Choice<'a> {
         if self.finish_word().is_some() || self.logprobs.is_some() || self.token_ids.is_some() {
             return None;
         }
-        let text = match (self.text, self.delta()) {
+        let text = match (self.text, nested(&self.delta)) {
             (Some(text), None) => text,
             (None, Some(delta)) => delta.varying()?,
             _ => return None,
         };
         Some(text.get()).filter(|text| text.starts_with('"'))
-    }
-
-    fn delta(&self) -> Option<Delta<'a>> {
-        object(self.delta)
     }
 }
 

@@ -59,7 +59,7 @@ impl WireFormat for OpenAi {
         let Some(chunk) = Chunk::parse(body) else { return };
         self.error.or(|| chunk.error());
         chunk.choices(|choice| {
-            self.choice(&choice);
+            self.choice(choice);
         });
         // The content of a whole answer stands in one place: no event of it is a token.
         self.tokens.forget_events();
@@ -106,7 +106,7 @@ impl OpenAi {
         let mut last: Option<Progress> = None;
         chunk.choices(|choice| {
             choices += 1;
-            let (slot, progress) = self.choice(&choice);
+            let (slot, progress) = self.choice(choice);
             scope = match choices {
                 1 => Scope::Choice { slot, finished: self.tokens.is_finished(slot) },
                 _ => Scope::Several,
