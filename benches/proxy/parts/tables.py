@@ -2,7 +2,10 @@
 
 from statistics import median
 
+from peers import NAMES
 from workloads import WORKLOADS
+
+QUANTILES = ("p50", "p99")
 
 
 class Cells:
@@ -21,10 +24,13 @@ class Cells:
         values = self.of(peer, key)
         return median(values) if values else None
 
-    def ratio(self, peer, base, key):
-        """The median of the ratios within each round, since rounds differ more than peers do."""
+    def ratios(self, peer, base, key):
+        """Those within each round, since rounds differ more than peers do."""
         pairs = [(pick(cells.get(peer), key), pick(cells.get(base), key)) for cells in self.rounds]
-        ratios = [one / other for one, other in pairs if one is not None and other]
+        return [one / other for one, other in pairs if one is not None and other]
+
+    def ratio(self, peer, base, key):
+        ratios = self.ratios(peer, base, key)
         return median(ratios) if ratios else None
 
 
@@ -34,43 +40,43 @@ def pick(cell, key):
     return cell
 
 
-def table(name, rounds, order):
+def table(name, rounds):
     """One workload."""
     workload, cells = WORKLOADS[name], Cells(rounds)
     streams = workload.unit == "chunk"
-    unit, rate = ("chunk", "chunks_s") if streams else ("req", "req_s")
-    header = ["peer", rate, f"CPU µs/{unit} median (min–max)", "CPU ÷ nginx", "CPU ÷ bare", f"{rate} ÷ direct"]
-    if streams:
-        header += ["chunk age µs p50 / p99", "TTFT µs p50 / p99", "client reads/chunk"]
-    else:
-        header += ["total µs p50 / p99"]
-    header += ["RSS MiB", "waited %", "errors"]
+    unit, rate, times = ("chunk", "chunks_s", "age_us") if streams else ("req", "req_s", "total_us")
+    age = "chunk age" if streams else "total"
+    header = ["peer", rate, f"CPU µs/{unit}", "CPU ÷ nginx (least–most)", "CPU ÷ bare"]
+    header += [f"{age} µs p50 / p99", f"{age} ÷ nginx p50 / p99"]
+    header += ["TTFT µs p50 / p99", "client reads/chunk"] if streams else []
+    header += ["RSS MiB", "RSS ÷ nginx", "waited %", "errors"]
 
-    lines = [f"### workload {name} ({len(rounds)} rounds)", "", f"{workload.about[0].upper()}{workload.about[1:]}.", ""]
+    lines = [f"## {name} ({len(rounds)} rounds)", "", f"{workload.about[0].upper()}{workload.about[1:]}.", ""]
     lines += [row(header), "|" + "---|" * len(header)]
-    for peer in sorted(cells.peers(), key=order.index):
-        cpu = cells.of(peer, "cpu_us")
-        spread = f"{median(cpu):.2f} ({min(cpu):.2f}–{max(cpu):.2f})" if cpu else "–"
-        fields = [peer, whole(cells.median(peer, "per_second")), spread]
-        fields += [two(cells.ratio(peer, base, "cpu_us")) for base in ("nginx", "bare")]
-        fields.append(two(cells.ratio(peer, "direct", "per_second")))
-        for times in ["age_us", "ttft_us"] if streams else ["total_us"]:
-            fields.append(" / ".join(whole(cells.median(peer, f"{times}.{p}")) for p in ("p50", "p99")))
+    for peer in sorted(cells.peers(), key=NAMES.index):
+        fields = [peer, whole(cells.median(peer, "per_second")), two(cells.median(peer, "cpu_us"))]
+        fields += [span(cells.ratios(peer, "nginx", "cpu_us")), two(cells.ratio(peer, "bare", "cpu_us"))]
+        fields.append(" / ".join(whole(cells.median(peer, f"{times}.{quantile}")) for quantile in QUANTILES))
+        fields.append(" / ".join(two(cells.ratio(peer, "nginx", f"{times}.{quantile}")) for quantile in QUANTILES))
         if streams:
-            reads = cells.median(peer, "reads_per_chunk")
-            fields.append("–" if reads is None else f"{reads:.3f}")
-        fields += [whole(cells.median(peer, "rss_mib")), whole(100 * cells.median(peer, "waited"))]
-        fields.append(str(sum(cells.of(peer, "failed"))))
+            fields.append(" / ".join(whole(cells.median(peer, f"ttft_us.{quantile}")) for quantile in QUANTILES))
+            fields.append(two(cells.median(peer, "reads_per_chunk")))
+        fields += [whole(cells.median(peer, "rss_mib")), two(cells.ratio(peer, "nginx", "rss_mib"))]
+        fields += [whole(100 * cells.median(peer, "waited")), str(sum(cells.of(peer, "failed")))]
         lines.append(row(fields))
     return "\n".join([*lines, "", errors(rounds), *disturbed(cells)])
 
 
 def disturbed(cells):
-    """Whether the processor of the proxies was not theirs alone."""
-    waited = [cells.median(peer, "waited") for peer in cells.peers() if peer != "direct"]
-    if max(waited, default=0) < 0.2:
+    if not is_disturbed(cells):
         return []
     return ["", "**Disturbed**: other programs used the processor of the proxies. Repeat it on a quiet machine."]
+
+
+def is_disturbed(cells):
+    """Whether the processor of the proxies was not theirs alone."""
+    waited = [cells.median(peer, "waited") for peer in cells.peers() if peer != "direct"]
+    return max(waited, default=0) >= 0.2
 
 
 def errors(rounds):
@@ -93,6 +99,10 @@ def errors(rounds):
 
 def row(fields):
     return f"| {' | '.join(fields)} |"
+
+
+def span(ratios):
+    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "–"
 
 
 def whole(number):

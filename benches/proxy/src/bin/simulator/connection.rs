@@ -22,6 +22,7 @@ pub(crate) async fn serve(mut stream: TcpStream, totals: &Totals) -> io::Result<
                 infer(&mut stream, &mut output, &request, totals).await?;
             }
             (false, "/v1/models") => tell(&mut stream, answer::MODELS).await?,
+            (false, "/health") => tell(&mut stream, "").await?,
             (false, "/version") => tell(&mut stream, answer::VERSION).await?,
             (false, "/simulator/totals") => tell(&mut stream, &totals.json()).await?,
             _ => refuse(&mut stream, "404 Not Found", "no such endpoint").await?,
