@@ -1,12 +1,12 @@
 """What is written for proxies that read a file: one worker, nothing logged, nothing cut short."""
 
+# NB: with a master what it shares with its worker would be counted twice.
 NGINX = """
 daemon off;
-worker_processes 1;
-worker_rlimit_nofile {files};
+master_process off;
 pid {folder}/nginx.pid;
 error_log stderr error;
-events {{ worker_connections {files}; }}
+events {{ worker_connections {sockets}; }}
 http {{
     access_log off;
     tcp_nodelay on;
@@ -34,11 +34,10 @@ http {{
 }}
 """
 
-# A connection of a client needs another to the engine.
 HAPROXY = """
 global
     nbthread 1
-    maxconn {connections}
+    maxconn {clients}
 defaults
     mode http
     timeout connect 10s

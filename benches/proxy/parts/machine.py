@@ -9,8 +9,8 @@ from pathlib import Path
 import peers
 
 
-def head(chosen, binaries, stolen):
-    """The start of a report."""
+def head(title, chosen, names, binaries, stolen):
+    """The start of a report; those of `names` that are not `chosen` were not measured."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True)
     said = [
@@ -21,8 +21,8 @@ def head(chosen, binaries, stolen):
         f"load average {os.getloadavg()[1]:.1f}",
         f"{stolen:.1f} s stolen by the host",
     ]
-    lines = ["# Reverse proxies, one worker each", "", "; ".join(said) + ".", "", "| peer | version |", "|---|---|"]
-    for name in peers.NAMES:
+    lines = [f"# {title}", "", "; ".join(said) + ".", "", "| peer | version |", "|---|---|"]
+    for name in names:
         shown = peers.version(name, binaries) if name in chosen else "not measured"
         lines.append(f"| {name} | {shown} |")
     return "\n".join(lines)

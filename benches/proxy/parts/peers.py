@@ -84,13 +84,13 @@ def start_simulator(processor, folder, servers, *options):
     return ready(Peer("direct", Server("simulator", command, processor, folder), address), servers)
 
 
-def start(name, binaries, upstream, processor, folder, files, servers):
-    """`upstream` is the simulator, as a peer."""
+def start(name, binaries, upstream, processor, folder, sockets, servers):
+    """`upstream` is the simulator, as a peer. nginx and haproxy take memory for so many `sockets` at once."""
     if name == "direct":
         return upstream
     address, page = free(), free()
-    given = {"folder": folder, "upstream": upstream.address, "listen": address, "files": files}
-    given["connections"] = (files - 100) // 2
+    given = {"folder": folder, "upstream": upstream.address, "listen": address}
+    given |= {"sockets": sockets, "clients": sockets // 2}
     command, environment = [binary(name, binaries)], {}
     if name == "bare":
         command += ["--listen", address, "--upstream", upstream.address]
