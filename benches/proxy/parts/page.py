@@ -23,6 +23,10 @@ class Page:
         """0 where there is none: some have no series before they count."""
         return int(sum(value for found, _, value in self.samples if found == name))
 
+    def values(self, name, label):
+        """Of one label of a family, where it counts something."""
+        return {labels[label] for found, labels, value in self.samples if found == name and value}
+
     def counts(self):
         """What is compared, by a name of ours."""
         counts = Counter(

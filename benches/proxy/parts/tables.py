@@ -56,15 +56,15 @@ def table(name, rounds):
     for peer in sorted(cells.peers(), key=NAMES.index):
         fields = [peer, whole(cells.median(peer, "per_second")), two(cells.median(peer, "cpu_us"))]
         fields += [span(cells.ratios(peer, "nginx", "cpu_us")), two(cells.ratio(peer, "bare", "cpu_us"))]
-        fields.append(" / ".join(whole(cells.median(peer, f"{times}.{quantile}")) for quantile in QUANTILES))
+        fields.append(both(cells, peer, times))
         fields.append(" / ".join(two(cells.ratio(peer, "nginx", f"{times}.{quantile}")) for quantile in QUANTILES))
         if streams:
-            fields.append(" / ".join(whole(cells.median(peer, f"ttft_us.{quantile}")) for quantile in QUANTILES))
+            fields.append(both(cells, peer, "ttft_us"))
             fields.append(two(cells.median(peer, "reads_per_chunk")))
         fields += [whole(cells.median(peer, "rss_mib")), two(cells.ratio(peer, "nginx", "rss_mib"))]
         fields += [whole(100 * cells.median(peer, "waited")), str(sum(cells.of(peer, "failed")))]
         lines.append(row(fields))
-    return "\n".join([*lines, "", errors(rounds), *disturbed(cells)])
+    return "\n".join([*lines, "", told(errors(rounds)), *disturbed(cells)])
 
 
 def disturbed(cells):
@@ -82,19 +82,29 @@ def is_disturbed(cells):
 def errors(rounds):
     """Each of them, with its place."""
     found = [
-        f"- {peer}, round {number}: {count} × {what}, of {cell['requests']} requests"
+        f"{peer}, round {number}: {count} × {what}, of {cell['requests']} requests"
         for number, cells in enumerate(rounds, 1)
         for peer, cell in sorted(cells.items())
         for what, count in cell["errors"].items()
     ]
     # What is neither complete nor failed, and was not cut, is nowhere.
     found += [
-        f"- {peer}, round {number}: {cell['requests']} requests, but {cell['complete']} complete"
+        f"{peer}, round {number}: {cell['requests']} requests, but {cell['complete']} complete"
         for number, cells in enumerate(rounds, 1)
         for peer, cell in sorted(cells.items())
         if cell["requests"] != cell["complete"] + cell["cut"] + cell["failed"]
     ]
-    return "\n".join(["Errors:", "", *found]) if found else "No errors: every answer had all that was sent."
+    return found
+
+
+def told(errors):
+    if not errors:
+        return "No errors: every answer had all that was sent."
+    return "\n".join(["Errors:", "", *(f"- {error}" for error in errors)])
+
+
+def both(cells, peer, times):
+    return " / ".join(whole(cells.median(peer, f"{times}.{quantile}")) for quantile in QUANTILES)
 
 
 def row(fields):

@@ -36,10 +36,13 @@ WORKLOADS = {
 }
 
 
+def load_command(address, processor, *options):
+    return ["taskset", "-c", str(processor), str(OURS / "load"), "--address", address, *options]
+
+
 def load(address, processor, *options):
     """Runs the load generator to its end."""
-    command = ["taskset", "-c", str(processor), str(OURS / "load"), "--address", address, *options]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(load_command(address, processor, *options), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -3,7 +3,7 @@
 use std::{num::ParseIntError, time::Duration};
 
 use clap::Parser;
-use infermeter_proxy_bench::workload::Workload;
+use infermeter_proxy_bench::{model, workload::Workload};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -23,8 +23,9 @@ pub(crate) struct Arguments {
     /// Ask for no usage at the end of streams.
     #[arg(long)]
     pub(crate) no_usage: bool,
-    #[arg(long, default_value = "simulated")]
-    model: String,
+    /// Ask for so many models in turn, as the simulator lists them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    models: u64,
     /// Each with one request at a time.
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: u32,
@@ -77,9 +78,13 @@ impl Arguments {
         Duration::from_secs(self.limit_s)
     }
 
-    /// The one request that is sent over and over.
-    pub(crate) fn request(&self) -> Vec<u8> {
-        let mut body = json!({ "model": self.model, "stream": !self.plain });
+    /// Those that are sent over and over, one for each model.
+    pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
+        (0..self.models).map(|number| self.request(&model::name(number))).collect()
+    }
+
+    fn request(&self, model: &str) -> Vec<u8> {
+        let mut body = json!({ "model": model, "stream": !self.plain });
         if self.is_chat() {
             body["messages"] = json!([{ "role": "user", "content": self.text }]);
         } else {

@@ -39,9 +39,9 @@ struct Exchange<'a> {
 /// Sends until there is nothing more to be sent.
 pub(crate) async fn run(plan: Rc<Plan>, totals: Rc<RefCell<Totals>>, next: Rc<Cell<u64>>) {
     let mut kept = None;
-    while let Some(expected) = plan.next(&next) {
+    while let Some((request, expected)) = plan.next(&next) {
         totals.borrow_mut().requests += 1;
-        match ask(&plan, &totals, expected, kept.take()).await {
+        match ask(&plan, &totals, request, expected, kept.take()).await {
             Ok(connection) => kept = connection,
             Err(failure) => totals.borrow_mut().fail(&failure),
         }
@@ -52,6 +52,7 @@ pub(crate) async fn run(plan: Rc<Plan>, totals: Rc<RefCell<Totals>>, next: Rc<Ce
 async fn ask(
     plan: &Plan,
     totals: &RefCell<Totals>,
+    request: &[u8],
     expected: Expected,
     kept: Option<TcpStream>,
 ) -> Result<Option<TcpStream>, Failure> {
@@ -65,7 +66,7 @@ async fn ask(
         }
     };
     let started = Instant::now();
-    let written = stream.write_all(&plan.request).await;
+    let written = stream.write_all(request).await;
     written.map_err(|error| Failure::Write(error.kind()))?;
     let mut exchange = Exchange { plan, totals, started, response: Response::new(expected) };
     // NB: around the reading alone, so that what was read before it is counted.

@@ -10,10 +10,10 @@ use crate::{arguments::Arguments, content::Expected};
 /// Of all connections.
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
-    pub(crate) request: Vec<u8>,
     pub(crate) limit: Duration,
     pub(crate) read_bytes: Option<u32>,
     pub(crate) pause: Duration,
+    requests: Vec<Vec<u8>>,
     expected: Expected,
     workload: Workload,
     connections: u32,
@@ -41,10 +41,10 @@ impl Plan {
         let seconds = arguments.seconds.map(Duration::try_from_secs_f64).transpose();
         Ok(Self {
             address: found.next().ok_or(io::ErrorKind::NotFound)?,
-            request: arguments.request(),
             limit: arguments.limit(),
             read_bytes: arguments.read_bytes,
             pause: arguments.pause(),
+            requests: arguments.requests(),
             expected,
             workload,
             connections: arguments.connections,
@@ -66,8 +66,8 @@ impl Plan {
         self.workload.gap * self.workload.chunks.div_ceil(self.workload.per_write)
     }
 
-    /// What comes of the next request; `None` where there is none. `next` is how many there were.
-    pub(crate) fn next(&self, next: &Cell<u64>) -> Option<Expected> {
+    /// The next request and what comes of it; `None` where there is none. `next` is how many there were.
+    pub(crate) fn next(&self, next: &Cell<u64>) -> Option<(&[u8], Expected)> {
         let number = next.get();
         let is_over = self.count.is_some_and(|count| number >= count)
             || self.until.is_some_and(|until| Instant::now() >= until);
@@ -83,6 +83,7 @@ impl Plan {
         let is_cut = can_be_cut && chance.f64() < self.cut;
         // In the last quarter the proxy may have seen the end already.
         let last = (expected.chunks / 4 * 3).max(1);
-        Some(Expected { cut_at: is_cut.then(|| chance.u32(1..=last)), ..expected })
+        let request = &self.requests[(number % self.requests.len() as u64) as usize];
+        Some((request, Expected { cut_at: is_cut.then(|| chance.u32(1..=last)), ..expected }))
     }
 }

@@ -1,12 +1,15 @@
 //! The bytes of answers, as vLLM writes them.
 
-use infermeter_proxy_bench::mark::{BLANK, Template};
+use infermeter_proxy_bench::{
+    mark::{BLANK, Template},
+    model,
+};
+use serde_json::json;
 
 /// Tokens of every prompt.
 const PROMPT_TOKENS: u32 = 12;
 const CREATED: u64 = 1_764_000_000;
 
-pub(crate) const MODELS: &str = r#"{"object":"list","data":[{"id":"simulated","object":"model","created":1764000000,"owned_by":"vllm","root":"simulated","parent":null,"max_model_len":32768}]}"#;
 pub(crate) const VERSION: &str = r#"{"version":"0.11.0"}"#;
 
 pub(crate) const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
@@ -93,6 +96,18 @@ impl Shape<'_> {
     }
 }
 
+/// The list of so many.
+pub(crate) fn models(count: u64) -> String {
+    let model = |number| {
+        let name = model::name(number);
+        json!({
+            "id": name, "object": "model", "created": CREATED, "owned_by": "vllm", "root": name, "parent": null,
+            "max_model_len": 32_768,
+        })
+    };
+    json!({ "object": "list", "data": (0..count).map(model).collect::<Vec<_>>() }).to_string()
+}
+
 /// An answer that is all there at once.
 pub(crate) fn whole(status: &str, json: &str) -> String {
     let length = json.len();
@@ -106,7 +121,7 @@ pub(crate) fn whole(status: &str, json: &str) -> String {
 }
 
 pub(crate) fn error(status: &str, message: &str) -> String {
-    let error = serde_json::json!({
+    let error = json!({
         "error": { "message": message, "type": "BadRequestError", "param": null, "code": 400 }
     });
     whole(status, &error.to_string())

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Until the client closes it.
-pub(crate) async fn serve(mut stream: TcpStream, totals: &Totals) -> io::Result<()> {
+pub(crate) async fn serve(mut stream: TcpStream, models: u64, totals: &Totals) -> io::Result<()> {
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
     while let Some(request) = Request::read(&mut stream, &mut input).await? {
         let path = request.path.split('?').next().unwrap_or_default();
@@ -21,7 +21,7 @@ pub(crate) async fn serve(mut stream: TcpStream, totals: &Totals) -> io::Result<
             (true, "/v1/chat/completions" | "/v1/completions") => {
                 infer(&mut stream, &mut output, &request, totals).await?;
             }
-            (false, "/v1/models") => tell(&mut stream, answer::MODELS).await?,
+            (false, "/v1/models") => tell(&mut stream, &answer::models(models)).await?,
             (false, "/health") => tell(&mut stream, "").await?,
             (false, "/version") => tell(&mut stream, answer::VERSION).await?,
             (false, "/simulator/totals") => tell(&mut stream, &totals.json()).await?,

@@ -21,16 +21,20 @@ struct Arguments {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
+    /// How many models it lists. It answers for any.
+    #[arg(long, default_value_t = 1)]
+    models: u64,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
-    let listener = TcpListener::bind(&Arguments::parse().listen).await?;
+    let Arguments { listen, models } = Arguments::parse();
+    let listener = TcpListener::bind(&listen).await?;
     println!("{}", listener.local_addr()?);
-    LocalSet::new().run_until(accept(listener)).await
+    LocalSet::new().run_until(accept(listener, models)).await
 }
 
-async fn accept(listener: TcpListener) -> io::Result<()> {
+async fn accept(listener: TcpListener, models: u64) -> io::Result<()> {
     let totals = Rc::new(Totals::default());
     loop {
         let (stream, _) = listener.accept().await?;
@@ -38,7 +42,7 @@ async fn accept(listener: TcpListener) -> io::Result<()> {
         let totals = Rc::clone(&totals);
         tokio::task::spawn_local(async move {
             // A client that goes away is none of the engine's business.
-            drop(connection::serve(stream, &totals).await);
+            drop(connection::serve(stream, models, &totals).await);
         });
     }
 }
