@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::pin,
@@ -9,11 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -22,28 +24,24 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tower::Service;
 
-use super::socket::{Peer, Socket};
+use super::{
+    body::ClientBody,
+    drain::{Drain, Follower, Stage},
+    plain::{self, Over},
+    socket::{Peer, Socket},
+};
 
 /// The client, among the extensions of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    pub(super) address: SocketAddr,
-    pub(super) peer: Peer,
-}
-
-/// How far the end has come.
-///
-/// NB: whoever has subscribed to it is alive, and is waited for.
-#[derive(Debug)]
-pub(super) struct Drain {
-    stage: watch::Sender<Stage>,
-    /// For those who cannot be woken by `stage`.
-    cut: Arc<AtomicBool>,
+    /// Its address, as a header has it.
+    pub(super) ip: Option<HeaderValue>,
+    /// To be asked whether it has gone, where nobody else sees that.
+    pub(super) peer: Option<Peer>,
 }
 
 /// How long clients may be silent.
@@ -54,15 +52,6 @@ pub(super) struct Limits {
     pub(super) head: Duration,
     /// In the middle of a body.
     pub(super) pause: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Open,
-    /// No more requests.
-    Stopping,
-    /// Nothing any more.
-    Cut,
 }
 
 /// The longest head, in bytes: 431 beyond it.
@@ -77,9 +66,6 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// After the system has refused a connection.
 const RECOVER: Duration = Duration::from_millis(100);
 
-/// Those that are sent away still have to notice.
-const LAST_STEPS: Duration = Duration::from_secs(1);
-
 /// Serves connections until `stop`, and then those that are there for as long as `limit`.
 pub(super) async fn serve<S, B>(
     listener: TcpListener,
@@ -89,7 +75,7 @@ pub(super) async fn serve<S, B>(
     drain_timeout: Duration,
     stop: impl Future<Output = ()>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<ClientBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -104,8 +90,8 @@ pub(super) async fn serve<S, B>(
         match accepted {
             Ok((stream, client)) => {
                 // NB: from here on, so that it does not miss the end.
-                let stage = drain.stage.subscribe();
-                tokio::spawn(connection(stream, client, service.clone(), stage, limits));
+                let end = drain.follow();
+                tokio::spawn(connection(stream, client, service.clone(), end, limits));
             }
             // NB: out of file descriptors, for instance, which is no reason to end.
             Err(error) if is_of_the_client(&error) => {}
@@ -116,46 +102,50 @@ pub(super) async fn serve<S, B>(
         }
     }
     drop(listener);
-    drain.enter(Stage::Stopping);
-    if timeout(drain_timeout, drain.stage.closed()).await.is_err() {
-        drain.enter(Stage::Cut);
-        let _ = timeout(LAST_STEPS, drain.stage.closed()).await;
-    }
+    drain.end(drain_timeout).await;
 }
 
 async fn connection<S, B>(
     stream: TcpStream,
     address: SocketAddr,
     service: S,
-    mut stage: watch::Receiver<Stage>,
+    mut end: Follower,
     limits: Limits,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<ClientBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     // A token is sent when it comes.
     let _ = stream.set_nodelay(true);
-    let (socket, end) = Socket::new(stream);
-    let client = Client { address, peer: end.peer() };
-    if serve_one(socket, client, service, &mut stage, limits).await {
+    let (mut socket, rest) = Socket::new(stream);
+    let ip = address.ip().to_string().parse().ok();
+    let client = Client { ip, peer: Some(rest.peer()) };
+    let mut over = plain::serve(&mut socket, &client, service.clone(), &mut end, limits.head).await;
+    if let Over::NotPlain(unread) = over {
+        socket.put_back(unread);
+        over = by_hyper(socket, client, service, &mut end, limits).await;
+    } else {
+        drop(socket);
+    }
+    if let Over::Ended = over {
         // Nobody waits for that.
-        drop(stage);
-        end.linger().await;
+        drop(end);
+        rest.linger().await;
     }
 }
 
-/// Whether it came to an end by itself.
-async fn serve_one<S, B>(
+/// Serves what is not plain, up to its end.
+async fn by_hyper<S, B>(
     socket: Socket,
     client: Client,
     service: S,
-    stage: &mut watch::Receiver<Stage>,
+    end: &mut Follower,
     limits: Limits,
-) -> bool
+) -> Over
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<ClientBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -165,32 +155,35 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         speaks.store(true, Relaxed);
         request.extensions_mut().insert(client.clone());
-        service.clone().call(request)
+        service.clone().call(request.map(ClientBody::Hyper))
     });
     let builder = builder(limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
     let mut silence = pin!(sleep(limits.head));
-    let mut is_silent = true;
-    loop {
-        tokio::select! {
-            biased;
+    let (mut is_silent, mut is_stopping) = (true, false);
+    poll_fn(|cx| {
+        loop {
             // Whatever ends it has been answered or has nobody to be told.
-            _ = &mut serving => return true,
-            now = stage.changed() => match *stage.borrow_and_update() {
-                _ if now.is_err() => return false,
-                Stage::Open => {}
-                Stage::Stopping => serving.as_mut().graceful_shutdown(),
-                Stage::Cut => return false,
-            },
-            // NB: hyper does not limit the time in which it finds out what protocol is spoken.
-            () = &mut silence, if is_silent => {
-                if !has_spoken.load(Relaxed) {
-                    return false;
-                }
-                is_silent = false;
+            if serving.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Over::Ended);
             }
+            match end.poll(cx) {
+                Stage::Stopping if !std::mem::replace(&mut is_stopping, true) => {
+                    serving.as_mut().graceful_shutdown();
+                    continue;
+                }
+                Stage::Open | Stage::Stopping => {}
+                Stage::Cut => return Poll::Ready(Over::Cut),
+            }
+            // NB: hyper does not limit the time in which it finds out what protocol is spoken.
+            is_silent &= !has_spoken.load(Relaxed);
+            if is_silent && silence.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Over::Ended);
+            }
+            return Poll::Pending;
         }
-    }
+    })
+    .await
 }
 
 fn builder(limits: Limits) -> Builder<TokioExecutor> {
@@ -218,34 +211,5 @@ impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         Self { head: minute, pause: minute }
-    }
-}
-
-// === impl Drain ===
-
-impl Drain {
-    pub(super) fn new() -> Arc<Self> {
-        let (stage, _) = watch::channel(Stage::Open);
-        Arc::new(Self { stage, cut: Arc::default() })
-    }
-
-    /// Set once nobody is waited for any longer.
-    pub(super) fn cut_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.cut)
-    }
-
-    /// The moment when nobody is waited for any longer. Whoever waits for it is waited for.
-    pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut stage = self.stage.subscribe();
-        async move {
-            let _ = stage.wait_for(|stage| *stage == Stage::Cut).await;
-        }
-    }
-
-    fn enter(&self, stage: Stage) {
-        if stage == Stage::Cut {
-            self.cut.store(true, Relaxed);
-        }
-        self.stage.send_replace(stage);
     }
 }

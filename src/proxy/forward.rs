@@ -10,14 +10,15 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
 use super::{
     asking::Asking,
-    body::{Answer, Deadlines, Progress, Upload, UploadError},
-    connections::{Client, Drain, Limits},
+    body::{Answer, ClientBody, Deadlines, Progress, Upload, UploadError},
+    connections::{Client, Limits},
+    drain::Drain,
     headers, merged,
     pool::{Pool, Received, SendError},
     reading::Read,
@@ -62,7 +63,7 @@ pub(super) enum Failed {
 
 // === impl Forward ===
 
-impl Service<Request<Incoming>> for Forward {
+impl Service<Request<ClientBody>> for Forward {
     type Response = Response<Answer>;
     type Error = ClientLeft;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, ClientLeft>> + Send>>;
@@ -71,7 +72,7 @@ impl Service<Request<Incoming>> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let meter = RequestMeter::of(&request);
@@ -96,7 +97,7 @@ impl Service<Request<Incoming>> for Forward {
 impl Forward {
     async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<ClientBody>,
         meter: &RequestMeter,
     ) -> Result<Response<Answer>, Failed> {
         if request.method() == Method::CONNECT {
@@ -128,7 +129,7 @@ impl Forward {
             hide
         });
         let client = parts.extensions.remove::<Client>();
-        headers::for_upstream(&mut parts, client.as_ref().map(|client| client.address.ip()));
+        headers::for_upstream(&mut parts, client.as_ref().and_then(|client| client.ip.as_ref()));
         headers::set_connection(&mut parts.headers, &uri, protocol);
         parts.uri = uri;
         parts.version = Version::HTTP_11;
@@ -205,8 +206,8 @@ impl Forward {
 }
 
 async fn left(client: Option<&Client>) {
-    match client {
-        Some(client) => client.peer.left().await,
+    match client.and_then(|client| client.peer.as_ref()) {
+        Some(peer) => peer.left().await,
         None => pending().await,
     }
 }

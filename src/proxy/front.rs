@@ -71,7 +71,9 @@ fn is_stream(headers: &HeaderMap) -> bool {
 
 /// 128 bits by chance, as text.
 fn new_id() -> HeaderValue {
-    let id = format!("{:032x}", fastrand::u128(..));
+    let chance = fastrand::u128(..);
+    let id: [u8; 32] =
+        std::array::from_fn(|digit| b"0123456789abcdef"[(chance >> (4 * digit)) as usize & 15]);
     // NB: hexadecimal digits always are one.
-    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }

@@ -1,7 +1,5 @@
 //! What of a head goes on, and what is between two neighbours only.
 
-use std::net::IpAddr;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version, header,
     request::Parts,
@@ -71,7 +69,7 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Makes the head of a request one for the upstream.
-pub(super) fn for_upstream(head: &mut Parts, client: Option<IpAddr>) {
+pub(super) fn for_upstream(head: &mut Parts, client: Option<&HeaderValue>) {
     let Parts { uri, version, headers, .. } = head;
     if *version == Version::HTTP_2 {
         join_cookies(headers);
@@ -85,9 +83,9 @@ pub(super) fn for_upstream(head: &mut Parts, client: Option<IpAddr>) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers.append(header::VIA, VIA);
-    if let Some(client) = client.and_then(|ip| ip.to_string().parse().ok()) {
+    if let Some(client) = client {
         // NB: what was there stays; whom of it to trust is known to who deployed this.
-        headers.append(&FORWARDED_FOR, client);
+        headers.append(&FORWARDED_FOR, client.clone());
     }
     // NB: a target that names a host counts for more, and HTTP/2 has nothing else.
     let host = headers.remove(header::HOST);
@@ -187,7 +185,8 @@ mod tests {
             ("host", "shop.example"),
             ("x-forwarded-for", "10.0.0.1"),
         ]);
-        let headers = sent_on("/", headers, Some([127, 0, 0, 1].into()));
+        let client = HeaderValue::from_static("127.0.0.1");
+        let headers = sent_on("/", headers, Some(&client));
         let expected = map(&[
             ("x-third", "3"),
             ("te", "trailers"),
@@ -230,7 +229,7 @@ mod tests {
         head
     }
 
-    fn sent_on(uri: &str, headers: HeaderMap, client: Option<IpAddr>) -> HeaderMap {
+    fn sent_on(uri: &str, headers: HeaderMap, client: Option<&HeaderValue>) -> HeaderMap {
         let mut head = head(uri, headers);
         for_upstream(&mut head, client);
         head.headers

@@ -146,6 +146,7 @@ mod body;
 mod builder;
 mod connections;
 mod cut;
+mod drain;
 mod engine;
 mod failures;
 mod forward;
@@ -154,6 +155,7 @@ mod headers;
 mod listing;
 mod merged;
 mod models;
+mod plain;
 mod pool;
 #[allow(clippy::module_inception)]
 mod proxy;

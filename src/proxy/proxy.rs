@@ -7,9 +7,9 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tower::Layer;
 
 use super::{
-    ProxyBuilder, Upstream,
-    connections::{self, Drain},
+    ProxyBuilder, Upstream, connections,
     cut::Cuttable,
+    drain::Drain,
     forward::{Forward, Shared},
     front::Front,
     listing,

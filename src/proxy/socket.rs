@@ -1,13 +1,15 @@
 //! The socket of a client: it can be asked whether the client has gone, and is closed with care.
 
 use std::{
-    io,
+    io::{self, Read},
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{
@@ -17,13 +19,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// What hyper reads from and writes to. Dropped, it says to the client that nothing more comes; the
+/// What is read from and written to. Dropped, it says to the client that nothing more comes; the
 /// connection is closed once the [`End`] is dropped as well.
 #[derive(Debug)]
 pub(super) struct Socket {
-    read: Arc<OwnedReadHalf>,
+    read: ReadHalf,
     write: OwnedWriteHalf,
+    /// What was read and given back.
+    unread: Bytes,
 }
+
+/// The half that is read from.
+#[derive(Clone, Debug)]
+pub(super) struct ReadHalf(Arc<OwnedReadHalf>);
 
 /// What is left of a socket in the end.
 #[derive(Debug)]
@@ -46,24 +54,65 @@ impl Socket {
         let (read, write) = stream.into_split();
         let read = Arc::new(read);
         let end = End(Arc::clone(&read));
-        (Self { read, write }, end)
+        (Self { read: ReadHalf(read), write, unread: Bytes::new() }, end)
+    }
+
+    pub(super) const fn read_half(&self) -> &ReadHalf {
+        &self.read
+    }
+
+    /// Gives back what was read, to be read again.
+    pub(super) fn put_back(&mut self, unread: Bytes) {
+        self.unread = unread;
+    }
+}
+
+// === impl ReadHalf ===
+
+impl ReadHalf {
+    /// Reads once, as much as fits; 0 at the end.
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let stream: &TcpStream = (*self.0).as_ref();
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let mut all = None;
+            let read = stream.try_io(Interest::READABLE, || {
+                let read = (&*SockRef::from(stream)).read(buffer)?;
+                if 0 < read && read < buffer.len() {
+                    // NB: there is no more, so the next one may wait without asking the system.
+                    all = Some(read);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(read)
+            });
+            match (all, read) {
+                (Some(all), _) => return Poll::Ready(Ok(all)),
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, read) => return Poll::Ready(read),
+            }
+        }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream: &TcpStream = (*self.read).as_ref();
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
-            }
+        if self.unread.is_empty() {
+            let read = ready!(self.read.poll_read(cx, buffer.initialize_unfilled()))?;
+            buffer.advance(read);
+        } else {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread[..length]);
+            self.unread.advance(length);
         }
+        Poll::Ready(Ok(()))
     }
 }
 

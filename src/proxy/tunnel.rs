@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::connections::Drain;
+use super::drain::Drain;
 
 /// How long one side may go on after the other has said that it sends nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ mod body;
 mod connector;
 mod direct;
 mod error;
+pub(crate) mod scratch;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;

@@ -87,19 +87,17 @@ async fn it_is_an_abort_in_the_phase_that_it_was_in() {
         let head = format!("{}transfer-encoding: chunked\r\n\r\n", chat_head());
         format!("{head}{LONG:x}\r\n{}\r\n", "x".repeat(LONG))
     };
-    let requests: [(&str, &dyn Fn() -> String, Upstreams, &str); 10] = [
+    let two = || chat("{}") + &chat("{}");
+    let requests: [(&str, &dyn Fn() -> String, Upstreams, &str); 12] = [
         ("half a body", &half, Upstreams::Reads, "queue none"),
         ("half a chunk", &half_chunked, Upstreams::Reads, "queue none"),
         ("no last chunk", &chunk_missing, Upstreams::Reads, "queue none"),
         ("before the head", &whole, Upstreams::Reads, "queue none"),
-        (
-            "before the head, with another request behind",
-            &|| chat("{}") + &chat("{}"),
-            Upstreams::Reads,
-            "queue none",
-        ),
+        ("before the head, with another request behind", &two, Upstreams::Reads, "queue none"),
         ("behind the head", &whole, Upstreams::Begins, "queue 200"),
+        ("behind the head, with another request behind", &two, Upstreams::Begins, "queue 200"),
         ("in the stream", &whole, Upstreams::Streams, "decode 200"),
+        ("in the stream, with another request behind", &two, Upstreams::Streams, "decode 200"),
         ("half of a long body", &long, Upstreams::Reads, "queue none"),
         ("half of a long body in chunks", &long_chunked, Upstreams::Reads, "queue none"),
         ("half of a long body, after the answer began", &long, Upstreams::Streams, "decode 200"),

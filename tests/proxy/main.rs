@@ -18,4 +18,5 @@ mod smuggling;
 mod storm;
 mod upgrades;
 mod upstream;
+mod ways;
 mod wire;

@@ -14,15 +14,15 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::ClientBody;
 use crate::proxy::pool::causes;
 
 /// What a client sends, within limits.
 #[derive(Debug)]
 pub(in crate::proxy) struct Upload {
-    inner: Incoming,
+    inner: ClientBody,
     /// Bytes that have come.
     read: u64,
     limit: Option<u64>,
@@ -61,7 +61,7 @@ pub(in crate::proxy) enum UploadError {
 impl Upload {
     /// `limit` is how many bytes it may have, `longest_pause` how long the client may send nothing.
     pub(in crate::proxy) fn new(
-        inner: Incoming,
+        inner: ClientBody,
         limit: Option<u64>,
         longest_pause: Duration,
     ) -> Self {
@@ -122,7 +122,7 @@ impl Body for Upload {
                     None => Ok(frame),
                 }))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(UploadError::of(&error))))),
+            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(UploadError::of(&*error))))),
             None => Poll::Ready(None),
         }
     }
@@ -152,7 +152,7 @@ impl Progress {
 // === impl UploadError ===
 
 impl UploadError {
-    fn of(error: &hyper::Error) -> Self {
+    fn of(error: &(dyn Error + 'static)) -> Self {
         let is_malformed = |cause: &(dyn Error + 'static)| {
             let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
             matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))

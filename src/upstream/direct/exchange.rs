@@ -1,7 +1,6 @@
 //! One request and its answer on a connection.
 
 use std::{
-    cell::RefCell,
     error::Error,
     fmt,
     future::poll_fn,
@@ -26,6 +25,7 @@ use super::{
     pool::Pool,
     sending::{Sending, Stopped},
 };
+use crate::upstream::scratch;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -59,17 +59,9 @@ pub(in crate::upstream) enum NoHead {
     Garbage(BoxError),
 }
 
-/// What one read takes at most, and so the longest frame.
-const READ: usize = 64 * 1024;
-
 /// What is set aside for the payload of a connection: frames are cut from it, and it is used again
 /// once they are gone.
 const PAYLOAD: usize = 4 * 1024;
-
-thread_local! {
-    /// NB: of a thread, not of a connection: of those there are thousands.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
-}
 
 // === impl Exchange ===
 
@@ -168,7 +160,7 @@ where
         cx: &mut Context<'_>,
         take: impl FnOnce(&mut Self, &[u8]) -> T,
     ) -> Poll<io::Result<Option<T>>> {
-        BUFFER.with_borrow_mut(|buffer| {
+        scratch::with(|buffer| {
             let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
             let mut read = ReadBuf::new(buffer);
             ready!(Pin::new(connection).poll_read(cx, &mut read))?;

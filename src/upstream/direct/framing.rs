@@ -128,12 +128,40 @@ impl Chunks {
                 }
                 continue;
             }
+            if let Some(length) = self.usual(&bytes[taken..]) {
+                taken += length;
+                continue;
+            }
             taken += 1;
             if self.step(byte)? {
                 return Ok(Some(taken));
             }
         }
         Ok(None)
+    }
+
+    /// What stands between the payload of two chunks nearly always, at once: how long it is.
+    ///
+    /// NB: to `step` it would be the same, at ten times the cost; every token is a chunk.
+    fn usual(&mut self, bytes: &[u8]) -> Option<usize> {
+        match (self.at, bytes) {
+            (At::EndOfPayload, [b'\r', b'\n', ..]) => {
+                self.at = At::FirstDigit;
+                Some(2)
+            }
+            (At::FirstDigit, [a, b'\r', b'\n', ..]) => self.begin(&[*a]),
+            (At::FirstDigit, [a, b, b'\r', b'\n', ..]) => self.begin(&[*a, *b]),
+            (At::FirstDigit, [a, b, c, b'\r', b'\n', ..]) => self.begin(&[*a, *b, *c]),
+            _ => None,
+        }
+    }
+
+    /// A chunk that is not the last one.
+    fn begin(&mut self, digits: &[u8]) -> Option<usize> {
+        let value = |size: u32, digit: &u8| Some(size << 4 | char::from(*digit).to_digit(16)?);
+        let size = digits.iter().try_fold(0, value).filter(|size| *size > 0)?;
+        (self.left, self.at) = (size.into(), At::Payload);
+        Some(digits.len() + 2)
     }
 
     /// A byte that is no payload; whether it is the last one of all.

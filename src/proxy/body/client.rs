@@ -1,0 +1,133 @@
+//! The body of a request, whoever reads it from the client.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use crate::proxy::{pool::scratch, socket::ReadHalf};
+
+/// What a client sends behind the head of its request.
+#[derive(Debug)]
+pub(in crate::proxy) enum ClientBody {
+    Hyper(Incoming),
+    Plain(SizedBody),
+}
+
+/// A body whose length was told.
+#[derive(Debug)]
+pub(in crate::proxy) struct SizedBody {
+    /// What came with the head.
+    first: Bytes,
+    /// How much of it is still in the socket.
+    left: u64,
+    rest: Option<Rest>,
+}
+
+/// The way to what is not there yet. Dropped before the end, there is no request behind it.
+#[derive(Debug)]
+struct Rest {
+    socket: ReadHalf,
+    whole: oneshot::Sender<()>,
+}
+
+// === impl SizedBody ===
+
+impl SizedBody {
+    /// One that is there.
+    pub(in crate::proxy) const fn whole(bytes: Bytes) -> Self {
+        Self { first: bytes, left: 0, rest: None }
+    }
+
+    /// One of which `left` bytes are still to be read from the socket, by nobody else until `whole`.
+    pub(in crate::proxy) const fn coming(
+        first: Bytes,
+        left: u64,
+        socket: ReadHalf,
+        whole: oneshot::Sender<()>,
+    ) -> Self {
+        Self { first, left, rest: Some(Rest { socket, whole }) }
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let Some(Rest { socket, .. }) = &self.rest else { return Poll::Ready(Ok(None)) };
+        let bytes = ready!(scratch::with(|buffer| {
+            let most =
+                usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+            let buffer = &mut buffer[..most];
+            let read = ready!(socket.poll_read(cx, buffer))?;
+            Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(&buffer[..read])))
+        }))?;
+        if bytes.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.left -= bytes.len() as u64;
+        if self.left == 0 {
+            // NB: where nobody waits for the next request, there is none.
+            let _ = self.rest.take().map(|rest| rest.whole.send(()));
+        }
+        Poll::Ready(Ok(Some(bytes)))
+    }
+}
+
+impl Body for SizedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.first.has_remaining() {
+            let first = std::mem::take(&mut self.first);
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.poll_rest(cx).map(|read| read.transpose().map(|bytes| bytes.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.first.len() as u64 + self.left)
+    }
+}
+
+// === impl ClientBody ===
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Plain(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Plain(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+            Self::Plain(body) => body.size_hint(),
+        }
+    }
+}

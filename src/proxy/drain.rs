@@ -1,0 +1,115 @@
+//! The end of a proxy, as those see it who are still at work.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::timeout};
+
+/// How far the end has come.
+///
+/// NB: whoever has subscribed to it is alive, and is waited for.
+#[derive(Debug)]
+pub(super) struct Drain {
+    stage: watch::Sender<Stage>,
+    /// For those who cannot be woken by `stage`.
+    cut: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Open,
+    /// No more requests.
+    Stopping,
+    /// Nothing any more.
+    Cut,
+}
+
+/// One task that follows it, cheaply: only a change costs something.
+pub(super) struct Follower {
+    seen: watch::Receiver<Stage>,
+    stage: Stage,
+    /// Wakes the task at the next change; `None` before it was asked for.
+    change: Option<Change>,
+}
+
+type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Those that are sent away still have to notice.
+const LAST_STEPS: Duration = Duration::from_secs(1);
+
+// === impl Drain ===
+
+impl Drain {
+    pub(super) fn new() -> Arc<Self> {
+        let (stage, _) = watch::channel(Stage::Open);
+        Arc::new(Self { stage, cut: Arc::default() })
+    }
+
+    pub(super) fn follow(&self) -> Follower {
+        Follower { seen: self.stage.subscribe(), stage: Stage::Open, change: None }
+    }
+
+    /// Set once nobody is waited for any longer.
+    pub(super) fn cut_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cut)
+    }
+
+    /// The moment when nobody is waited for any longer. Whoever waits for it is waited for.
+    pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut stage = self.stage.subscribe();
+        async move {
+            let _ = stage.wait_for(|stage| *stage == Stage::Cut).await;
+        }
+    }
+
+    /// Lets those who are at work come to their end, for as long as `limit`.
+    pub(super) async fn end(&self, limit: Duration) {
+        self.stage.send_replace(Stage::Stopping);
+        if timeout(limit, self.stage.closed()).await.is_err() {
+            self.cut.store(true, Relaxed);
+            self.stage.send_replace(Stage::Cut);
+            let _ = timeout(LAST_STEPS, self.stage.closed()).await;
+        }
+    }
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// How far it was when it was last polled.
+    pub(super) const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// How far the end is; the task is woken when that changes.
+    ///
+    /// NB: always of the same task, whose waker is registered once and not with every poll.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
+        loop {
+            // NB: whoever has dropped the other side does not wait.
+            if self.seen.has_changed().is_err() {
+                return Stage::Cut;
+            }
+            let change = match &mut self.change {
+                Some(_) if !self.seen.has_changed().unwrap_or(true) => return self.stage,
+                Some(change) => change,
+                None => {
+                    self.stage = *self.seen.borrow_and_update();
+                    let mut seen = self.seen.clone();
+                    self.change.insert(Box::pin(async move { drop(seen.changed().await) }))
+                }
+            };
+            match change.as_mut().poll(cx) {
+                Poll::Ready(()) => self.change = None,
+                Poll::Pending => return self.stage,
+            }
+        }
+    }
+}
