@@ -2,7 +2,7 @@
 //!
 //! [text format]: https://prometheus.io/docs/instrumenting/exposition_formats/
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
     names::{Kind, Naming, StaticLabel, UPSTREAM_LABELS},
@@ -21,6 +21,21 @@ pub(super) struct Text<'a> {
     page: String,
     names: Vec<String>,
     series: usize,
+    buckets: Buckets,
+}
+
+/// What a line ends with.
+enum Number {
+    Whole(u64),
+    Float(f64),
+}
+
+/// What the lines of buckets end with, up to their numbers: `le="0.5"} `. Most series have the bounds
+/// of the one before.
+#[derive(Default)]
+struct Buckets {
+    bounds: Arc<[f64]>,
+    ends: Vec<String>,
 }
 
 // === impl Text ===
@@ -35,8 +50,8 @@ impl<'a> Text<'a> {
                 push_label(&mut beside, label.key(), label.value());
             }
         }
-        let (page, names) = (String::new(), Vec::new());
-        Self { naming, labels: all, labels_beside: beside, page, names, series: 0 }
+        let (page, names, buckets) = (String::new(), Vec::new(), Buckets::default());
+        Self { naming, labels: all, labels_beside: beside, page, names, series: 0, buckets }
     }
 
     pub(super) fn families(&mut self, readings: &Readings) {
@@ -74,13 +89,13 @@ impl<'a> Text<'a> {
             return;
         }
         push_head(&mut self.page, name, Some(family.help), family.kind.as_str());
+        let mut labels = String::new();
         for series in series {
-            let labels = self.labels_of(readings, series);
+            self.labels_of(readings, series, &mut labels);
             match &series.value {
-                Value::Counter(n) => self.line(name, "", &labels, n),
-                // NB: as Prometheus 3 and vLLM write it: `1.0`, not `1`.
+                Value::Counter(n) => self.line(name, "", &labels, Number::Whole(*n)),
                 Value::Gauge(value) | Value::FloatCounter(value) => {
-                    self.line(name, "", &labels, format_args!("{value:?}"));
+                    self.line(name, "", &labels, Number::Float(*value));
                 }
                 Value::Histogram(reading) => self.histogram(name, &labels, reading),
             }
@@ -88,20 +103,23 @@ impl<'a> Text<'a> {
     }
 
     fn histogram(&mut self, name: &str, labels: &str, reading: &HistogramReading) {
-        let bounds = reading.bounds.iter().map(|bound| format!("{bound:?}"));
         let [bucket, sum, count] = HISTOGRAM;
+        let separator = if labels.is_empty() { "" } else { "," };
+        let start = [name, bucket, "{", labels, separator].concat();
         let mut seen = 0;
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&reading.counts) {
+        for (end, count) in self.buckets.ends(&reading.bounds).iter().zip(&reading.counts) {
             seen += count;
-            let separator = if labels.is_empty() { "" } else { "," };
-            let labels = format!("{labels}{separator}le=\"{bound}\"");
-            self.line(name, bucket, &labels, seen);
+            self.page.push_str(&start);
+            self.page.push_str(end);
+            push_whole(&mut self.page, seen);
+            self.page.push('\n');
         }
-        self.line(name, sum, labels, format_args!("{:?}", reading.sum));
-        self.line(name, count, labels, seen);
+        self.series += reading.counts.len();
+        self.line(name, sum, labels, Number::Float(reading.sum));
+        self.line(name, count, labels, Number::Whole(seen));
     }
 
-    fn line(&mut self, name: &str, suffix: &str, labels: &str, value: impl std::fmt::Display) {
+    fn line(&mut self, name: &str, suffix: &str, labels: &str, number: Number) {
         self.page.push_str(name);
         self.page.push_str(suffix);
         if !labels.is_empty() {
@@ -109,23 +127,56 @@ impl<'a> Text<'a> {
             self.page.push_str(labels);
             self.page.push('}');
         }
-        // Writing into a String cannot fail.
-        let _ = writeln!(self.page, " {value}");
+        self.page.push(' ');
+        match number {
+            Number::Whole(n) => push_whole(&mut self.page, n),
+            // NB: as Prometheus 3 and vLLM write it: `1.0`, not `1`. Writing into a String cannot fail.
+            Number::Float(value) => _ = write!(self.page, "{value:?}"),
+        }
+        self.page.push('\n');
         self.series += 1;
     }
 
-    fn labels_of(&self, readings: &FamilyReadings, series: &Series) -> String {
-        let mut text = String::new();
+    fn labels_of(&self, readings: &FamilyReadings, series: &Series, text: &mut String) {
+        text.clear();
         for (key, value) in readings.labels(series) {
-            push_label(&mut text, key, value);
+            push_label(text, key, value);
         }
         let has_upstream = series.labels.len() > readings.family.labels.len();
         let fixed = if has_upstream { &self.labels_beside } else { &self.labels };
         if !text.is_empty() && !fixed.is_empty() {
             text.push(',');
         }
-        text + fixed
+        text.push_str(fixed);
     }
+}
+
+// === impl Buckets ===
+
+impl Buckets {
+    fn ends(&mut self, bounds: &Arc<[f64]>) -> &[String] {
+        if self.ends.is_empty() || !Arc::ptr_eq(&self.bounds, bounds) {
+            let each = bounds.iter().map(|bound| format!("le=\"{bound:?}\"}} "));
+            self.ends = each.chain(["le=\"+Inf\"} ".to_owned()]).collect();
+            self.bounds = Arc::clone(bounds);
+        }
+        &self.ends
+    }
+}
+
+/// NB: most lines end with one, and `write!` costs more than all the rest of them.
+fn push_whole(page: &mut String, mut n: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    page.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
 /// The lines before the samples of a family.
@@ -144,14 +195,17 @@ pub(super) fn push_label(text: &mut String, key: &str, value: &str) {
     }
     text.push_str(key);
     text.push_str("=\"");
-    for c in value.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            c => text.push(c),
-        }
+    let mut rest = value;
+    while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        text.push_str(match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'"' => "\\\"",
+            _ => "\\n",
+        });
+        rest = &rest[at + 1..];
     }
+    text.push_str(rest);
     text.push('"');
 }
 
