@@ -1,13 +1,19 @@
-//! What the layer costs in time, beside the bare service. `.ci/instructions` holds the limits:
-//! times are for looking at.
+//! What the layer costs in time, beside the bare service, and what a page does. `.ci/instructions`
+//! holds the same in instructions: times are for looking at.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the bench")]
 
 mod scripted;
 
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use infermeter::{InferenceLayer, Meter};
-use scripted::{Answer, CHAT, CHAT_WHOLE, Scripts, TINY_CHAT, chat, request, whole};
+use infermeter::{InferenceLayer, Meter, exporter::Prometheus};
+use scripted::{
+    Answer, CHAT, CHAT_WHOLE, Scripts, TINY_CHAT, chat,
+    many::{self, UPSTREAMS},
+    request, whole,
+};
 use tower::Layer;
 
 fn layer(criterion: &mut Criterion) {
@@ -35,11 +41,21 @@ fn side_by_side(criterion: &mut Criterion, name: &str, answer: Answer, throughpu
     group.finish();
 }
 
+fn page(criterion: &mut Criterion) {
+    let exporter = Prometheus::builder().meter(many::meter(UPSTREAMS)).process(false).build();
+    let exporter = exporter.unwrap();
+    let histograms = many::histograms(&exporter.render()) as u64;
+    let mut group = criterion.benchmark_group("page");
+    group.throughput(Throughput::Elements(histograms)).sample_size(10);
+    group.bench_function("of many histograms", |b| b.iter(|| exporter.render()));
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(1));
-    targets = layer
+    targets = layer, page
 }
 criterion_main!(benches);

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each program uses its own part")]
 
+pub(crate) mod many;
+
 use std::{
     convert::Infallible,
     future::{Ready, ready},

@@ -65,7 +65,7 @@ fn the_lints_and_the_profile_that_is_counted_are_there() {
         "unsafe_code = \"deny\"",
         "[lints.clippy]",
         "unwrap_used = \"warn\"",
-        "[profile.bench]",
+        "[profile.release.package.infermeter]",
         "codegen-units = 1",
     ] {
         assert!(manifest.lines().any(|found| found == line), "{line}");
