@@ -5,6 +5,7 @@
 mod admission;
 mod bodies;
 mod draining;
+mod fairness;
 mod faults;
 mod heads;
 mod leaving;

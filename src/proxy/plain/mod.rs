@@ -7,6 +7,8 @@
 
 mod answer;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::{pending, poll_fn},
