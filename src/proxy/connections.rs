@@ -125,7 +125,8 @@ async fn connection<S, B>(
     let mut over = plain::serve(&mut socket, &client, service.clone(), &mut end, limits.head).await;
     if let Over::NotPlain(unread) = over {
         socket.put_back(unread);
-        over = by_hyper(socket, client, service, &mut end, limits).await;
+        // NB: in a box, so that those who never come here need no room for it.
+        over = Box::pin(by_hyper(socket, client, service, &mut end, limits)).await;
     } else {
         drop(socket);
     }

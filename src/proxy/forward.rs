@@ -124,6 +124,11 @@ impl Forward {
         let Some(uri) = route.address.uri(&parts.uri) else { return Err(Refusal::target().into()) };
         let hide = spliced.map(|Spliced { pieces, hide }| {
             body.replace(pieces);
+            if let (Some(length), true) =
+                (body.whole_length(), parts.headers.contains_key(header::CONTENT_LENGTH))
+            {
+                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
             // NB: a compressed answer could not be put right again.
             parts.headers.remove(header::ACCEPT_ENCODING);
             hide
@@ -133,11 +138,6 @@ impl Forward {
         headers::set_connection(&mut parts.headers, &uri, protocol);
         parts.uri = uri;
         parts.version = Version::HTTP_11;
-        if let (Some(length), true) =
-            (body.whole_length(), parts.headers.contains_key(header::CONTENT_LENGTH))
-        {
-            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
         parts.extensions = http::Extensions::new();
 
         let mut deadlines = Deadlines { first_byte: None, idle: self.shared.idle_timeout };

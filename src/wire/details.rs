@@ -101,7 +101,9 @@ pub(crate) fn bounded(text: &str, limit: usize) -> Option<Box<str>> {
     let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= limit;
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let kept = text.char_indices().take_while(fits).map(|(_, c)| if breaks(c) { ' ' } else { c });
-    let kept: String = kept.collect();
+    // NB: nearly all are an id, which each request has.
+    let is_kept = text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let kept = if is_kept { text.to_owned() } else { kept.collect() };
     (!kept.trim().is_empty()).then(|| kept.into_boxed_str())
 }
 
