@@ -24,7 +24,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tower::Service;
 
@@ -123,10 +123,10 @@ async fn connection<S, B>(
     let ip = address.ip().to_string().parse().ok();
     let client = Client { ip, peer: Some(rest.peer()) };
     let mut over = plain::serve(&mut socket, &client, service.clone(), &mut end, limits.head).await;
-    if let Over::NotPlain(unread) = over {
+    if let Over::NotPlain(unread, until) = over {
         socket.put_back(unread);
         // NB: in a box, so that those who never come here need no room for it.
-        over = Box::pin(by_hyper(socket, client, service, &mut end, limits)).await;
+        over = Box::pin(by_hyper(socket, client, service, &mut end, limits, until)).await;
     } else {
         drop(socket);
     }
@@ -137,13 +137,14 @@ async fn connection<S, B>(
     }
 }
 
-/// Serves what is not plain, up to its end.
+/// Serves what is not plain, up to its end; `until` is when the first head has to be there.
 async fn by_hyper<S, B>(
     socket: Socket,
     client: Client,
     service: S,
     end: &mut Follower,
     limits: Limits,
+    until: Instant,
 ) -> Over
 where
     S: Service<Request<ClientBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -160,7 +161,7 @@ where
     });
     let builder = builder(limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
-    let mut silence = pin!(sleep(limits.head));
+    let mut silence = pin!(sleep_until(until));
     let (mut is_silent, mut is_stopping) = (true, false);
     poll_fn(|cx| {
         loop {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, task::unconstrained, time::timeout};
 
 /// How far the end has come.
 ///
@@ -103,7 +103,9 @@ impl Follower {
                 None => {
                     self.stage = *self.seen.borrow_and_update();
                     let mut seen = self.seen.clone();
-                    self.change.insert(Box::pin(async move { drop(seen.changed().await) }))
+                    // NB: also where this task has done much: else nothing would be registered.
+                    let change = unconstrained(async move { drop(seen.changed().await) });
+                    self.change.insert(Box::pin(change))
                 }
             };
             match change.as_mut().poll(cx) {

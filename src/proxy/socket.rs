@@ -16,6 +16,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -166,6 +167,8 @@ impl End {
         let _ = timeout(LINGER, async {
             let mut unread = [0; 4096];
             loop {
+                // NB: however fast it sends, others have their turn.
+                yield_now().await;
                 stream.readable().await?;
                 match stream.try_read(&mut unread) {
                     Ok(0) => return io::Result::Ok(()),
@@ -184,7 +187,7 @@ impl Peer {
     /// Waits until the client has closed, or has said that it sends nothing more, also where bytes
     /// before that were not read.
     ///
-    /// NB: hyper sees a client go only by reading all that it has sent, and it does not read while
+    /// NB: otherwise a client is seen to go only by reading all that it has sent, which is not done while
     /// the upstream takes nothing, nor beyond a request that came too early.
     pub(super) async fn left(&self) {
         loop {

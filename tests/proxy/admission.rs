@@ -6,7 +6,7 @@ use infermeter::{
 };
 
 use crate::{
-    running::{Running, chat},
+    running::{Running, chat, chat_head},
     upstream::{Conn, Upstream},
     wire::eventually,
 };
@@ -51,6 +51,58 @@ async fn who_is_refused_is_told_and_who_needs_no_place_passes_by() {
         ["m chat_completions aborted queue none 2", "m chat_completions failure rejected 429 1"]
     );
     assert_eq!(upstream.requests().iter().filter(|r| r.start.starts_with("POST")).count(), 1);
+    running.end().await;
+}
+
+/// Many clients send the head by itself: what they do then is seen as well.
+#[tokio::test]
+async fn bodies_that_come_later_than_the_verdict() {
+    let meter = Meter::new();
+    let upstream = Upstream::start(|mut conn: Conn| async move {
+        loop {
+            if conn.request().await?.start.starts_with("POST ") {
+                return conn.gone().await;
+            }
+            conn.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+        }
+    })
+    .await;
+    let admission = AdmissionLayer::new(&meter, 1).max_waiting(1);
+    let url = format!("http://{}", upstream.address);
+    let running = Running::of(meter, &url, |builder| builder.admission(admission)).await;
+    running.is_set(&upstream).await;
+    let runs = running.send(chat("{}")).await;
+    eventually("it runs", || upstream.open() == 1).await;
+
+    // One that waits, and leaves before its body has come.
+    let head = |length: usize| format!("{}content-length: {length}\r\n\r\n", chat_head());
+    let waits = running.send(head(10)).await;
+    running.in_flight(2).await;
+    drop(waits);
+    running.in_flight(1).await;
+
+    let waits = running.send(chat("{}")).await;
+    running.in_flight(2).await;
+    // A little is still read, so that the connection goes on.
+    let mut refused = running.send(head(10)).await;
+    let answer = refused.answer().await.unwrap();
+    assert_eq!((answer.status(), answer.header("connection")), (429, None));
+    refused.write("0123").await.unwrap();
+    refused.write("456789GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert_eq!(refused.answer().await.unwrap().text(), "ok");
+    // Much is not, and that is said.
+    let mut refused = running.send(head(100_000)).await;
+    let answer = refused.answer().await.unwrap();
+    assert_eq!((answer.status(), answer.header("connection")), (429, Some("close")));
+    assert_eq!(refused.rest().await, (Vec::new(), true));
+
+    drop((waits, runs));
+    let mut ended = running.ended(5).await;
+    ended.sort();
+    assert_eq!(
+        ended,
+        ["m chat_completions aborted queue none 3", "m chat_completions failure rejected 429 2"]
+    );
     running.end().await;
 }
 

@@ -167,6 +167,20 @@ async fn an_answer_that_comes_before_the_body() {
     }
 }
 
+/// What is told twice in one header is told once.
+#[tokio::test]
+async fn a_length_that_is_a_list() {
+    let answers = |mut conn: Conn| async move {
+        conn.request().await?;
+        conn.write("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\n{}").await
+    };
+    let (running, _upstream) = Running::before(answers, |builder| builder).await;
+    let answer = running.send(chat("{}")).await.answer().await.unwrap();
+    assert_eq!((answer.text(), answer.headers("content-length")), ("{}".into(), vec!["2"]));
+    assert_eq!(running.ended(1).await, ["m chat_completions success other 200 1"]);
+    running.end().await;
+}
+
 /// What comes early waits, also where it is more than is read at once.
 #[tokio::test]
 async fn requests_that_come_together() {

@@ -31,11 +31,12 @@ pub(in crate::proxy) struct SizedBody {
     rest: Option<Rest>,
 }
 
-/// The way to what is not there yet. Dropped before the end, there is no request behind it.
+/// The way to what is not there yet.
 #[derive(Debug)]
 struct Rest {
     socket: ReadHalf,
-    whole: oneshot::Sender<()>,
+    /// Is told how much is left in the socket, once this has done with it.
+    done: oneshot::Sender<u64>,
 }
 
 // === impl SizedBody ===
@@ -46,14 +47,23 @@ impl SizedBody {
         Self { first: bytes, left: 0, rest: None }
     }
 
-    /// One of which `left` bytes are still to be read from the socket, by nobody else until `whole`.
+    /// One of which `left` bytes are still to be read from the socket, by nobody else until `done`
+    /// tells how many of them are left.
     pub(in crate::proxy) const fn coming(
         first: Bytes,
         left: u64,
         socket: ReadHalf,
-        whole: oneshot::Sender<()>,
+        done: oneshot::Sender<u64>,
     ) -> Self {
-        Self { first, left, rest: Some(Rest { socket, whole }) }
+        Self { first, left, rest: Some(Rest { socket, done }) }
+    }
+
+    fn done(&mut self) {
+        if let Some(Rest { socket, done }) = self.rest.take() {
+            drop(socket);
+            // NB: nobody waits for it where the connection has ended.
+            let _ = done.send(self.left);
+        }
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
@@ -70,8 +80,7 @@ impl SizedBody {
         }
         self.left -= bytes.len() as u64;
         if self.left == 0 {
-            // NB: where nobody waits for the next request, there is none.
-            let _ = self.rest.take().map(|rest| rest.whole.send(()));
+            self.done();
         }
         Poll::Ready(Ok(Some(bytes)))
     }
@@ -98,6 +107,12 @@ impl Body for SizedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.first.len() as u64 + self.left)
+    }
+}
+
+impl Drop for SizedBody {
+    fn drop(&mut self) {
+        self.done();
     }
 }
 

@@ -48,10 +48,11 @@ impl Answer {
         let has_body = !matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let has_ended = !has_body || body.is_end_stream();
         let told = headers.get(header::CONTENT_LENGTH).map(HeaderValue::to_str);
-        let framing = match told {
+        let framing = match (body.size_hint().exact(), told) {
             _ if has_ended => Framing::Length(0),
-            Some(told) => Framing::Length(told.ok()?.parse().ok()?),
-            None => body.size_hint().exact().map_or(Framing::Chunked, Framing::Length),
+            (Some(length), _) => Framing::Length(length),
+            (None, Some(told)) => Framing::Length(told.ok()?.parse().ok()?),
+            (None, None) => Framing::Chunked,
         };
 
         let mut to = Vec::with_capacity(64 + 48 * headers.len());
@@ -62,20 +63,21 @@ impl Answer {
         for piece in [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason, b"\r\n"] {
             to.extend_from_slice(piece);
         }
-        let mut has_length = has_ended;
+        let length = if let Framing::Length(length) = framing { Some(length) } else { None };
+        let mut length = length.filter(|_| has_body).map(|length| length.to_string());
         for (name, value) in headers {
-            // NB: once, however often it was told.
-            if name != header::CONTENT_LENGTH || !std::mem::replace(&mut has_length, true) {
+            if name != header::CONTENT_LENGTH {
                 line(&mut to, name, value.as_bytes());
+            } else if let Some(length) = length.take_if(|_| !has_ended) {
+                // NB: once, however often it was told.
+                line(&mut to, name, length.as_bytes());
             }
         }
-        match framing {
-            Framing::Length(_) if has_length && !has_ended => {}
-            Framing::Length(_) if !has_body => {}
-            Framing::Length(length) => {
-                line(&mut to, &header::CONTENT_LENGTH, length.to_string().as_bytes());
-            }
-            Framing::Chunked => line(&mut to, &header::TRANSFER_ENCODING, b"chunked"),
+        if let Some(length) = length {
+            line(&mut to, &header::CONTENT_LENGTH, length.as_bytes());
+        }
+        if framing == Framing::Chunked {
+            line(&mut to, &header::TRANSFER_ENCODING, b"chunked");
         }
         if closes && !headers.contains_key(header::CONNECTION) {
             line(&mut to, &header::CONNECTION, b"close");
@@ -95,7 +97,8 @@ impl Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            if self.has_ended || self.payload.has_remaining() {
+            // NB: also where only its end was not taken yet.
+            if self.has_ended || self.payload.has_remaining() || !self.end.is_empty() {
                 ready!(self.poll_write(socket, cx)).map_err(|_| Broken)?;
             }
             if self.has_ended {
@@ -118,6 +121,7 @@ impl Answer {
     fn data(&mut self, data: Bytes, is_last: bool) -> Result<(), Broken> {
         match &mut self.framing {
             Framing::Length(left) => {
+                // NB: more than was told is never sent; bodies of upstreams know their length.
                 *left = left.checked_sub(data.len() as u64).ok_or(Broken)?;
                 self.has_ended = *left == 0;
             }
@@ -191,7 +195,7 @@ fn chunk_size(to: &mut Vec<u8>, size: usize) {
 /// The time of the day, to the second.
 fn date() -> [u8; 29] {
     thread_local! {
-        static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((0, [0; 29])) };
+        static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
     }
     let now = SystemTime::now();
     let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -202,4 +206,104 @@ fn date() -> [u8; 29] {
     let text = httpdate::fmt_http_date(now).as_bytes().try_into().unwrap_or([b' '; 29]);
     LAST.set((second, text));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, pin::pin, task::Waker};
+
+    use http::Response;
+    use http_body_util::StreamBody;
+    use tokio_stream::iter;
+
+    use super::*;
+
+    /// Takes so many bytes at once, and then none for a turn.
+    struct Slow {
+        step: usize,
+        waits: bool,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.waits = !self.waits;
+            if self.waits {
+                return Poll::Pending;
+            }
+            let length = bytes.len().min(self.step);
+            self.taken.extend_from_slice(&bytes[..length]);
+            Poll::Ready(Ok(length))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.poll_write(cx, &bytes)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What a client gets that takes `step` bytes at once; what comes behind the head.
+    fn sent(frames: &[&'static str], length: Option<&'static str>, step: usize) -> Option<String> {
+        let frames = frames
+            .iter()
+            .map(|data| Ok::<_, Infallible>(Frame::data(Bytes::from_static(data.as_bytes()))));
+        let mut body = pin!(StreamBody::new(iter(frames)));
+        let (mut head, ()) = Response::new(()).into_parts();
+        if let Some(length) = length {
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        let mut answer = Answer::new(&head, &*body, false)?;
+        let mut socket = Slow { step, waits: false, taken: Vec::new() };
+        let cx = &mut Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(sent) = answer.poll(body.as_mut(), &mut socket, cx) {
+                let all = String::from_utf8(socket.taken).unwrap();
+                return sent.ok().map(|()| all.split_once("\r\n\r\n").unwrap().1.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_little_at_once_gets_the_same() {
+        let frames = ["a", "", "data: 0123456789abcdef\n\n", "b"];
+        let chunked = "1\r\na\r\n18\r\ndata: 0123456789abcdef\n\n\r\n1\r\nb\r\n0\r\n\r\n";
+        let whole = frames.concat();
+        for step in 1..200 {
+            assert_eq!(sent(&frames, None, step).unwrap(), chunked, "{step} bytes");
+            assert_eq!(sent(&frames, Some("26"), step).unwrap(), whole, "{step} bytes");
+        }
+    }
+
+    #[test]
+    fn a_length_that_does_not_hold_breaks_off() {
+        assert_eq!(sent(&["abc"], Some("3"), 99).unwrap(), "abc");
+        for length in ["2", "4", "x"] {
+            assert_eq!(sent(&["abc"], Some(length), 99), None);
+        }
+    }
+
+    #[test]
+    fn sizes_are_hexadecimal() {
+        for (size, digits) in [(1, "1"), (15, "F"), (16, "10"), (255, "FF"), (65_536, "10000")] {
+            let mut to = Vec::new();
+            chunk_size(&mut to, size);
+            assert_eq!(to, format!("{digits}\r\n").into_bytes());
+        }
+    }
 }

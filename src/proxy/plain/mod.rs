@@ -11,14 +11,15 @@ mod request;
 mod tests;
 
 use std::{
+    convert::Infallible,
     future::{pending, poll_fn},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
+use bytes::{Buf, Bytes};
+use http::{Request, Response, header};
 use http_body::Body;
 use tokio::{
     sync::oneshot,
@@ -42,8 +43,9 @@ pub(super) enum Over {
     Ended,
     /// The proxy does not wait for it.
     Cut,
-    /// Its next request, which begins with these bytes, is not plain.
-    NotPlain(Bytes),
+    /// Its next request, which begins with these bytes, is not plain; its head has to be there by
+    /// that moment.
+    NotPlain(Bytes, Instant),
 }
 
 /// One connection.
@@ -51,7 +53,9 @@ struct Connection<'a> {
     socket: &'a mut Socket,
     /// What came behind the request at hand.
     unread: Bytes,
-    /// Waits for a client to go that has sent its next request already.
+    /// What of that, and of what comes behind it, belongs to the request before.
+    skipped: u64,
+    /// Waits for a client to go that is not read from.
     left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: &'a Client,
     end: &'a mut Follower,
@@ -60,10 +64,10 @@ struct Connection<'a> {
 /// Where the body of the request is.
 enum Upload {
     Whole,
-    /// Somebody else reads it from the socket.
-    Coming(oneshot::Receiver<()>),
-    /// Nobody has read it to its end: there is no request behind it.
-    Left,
+    /// Somebody else reads it from the socket, and tells how much is left once that is over.
+    Coming(oneshot::Receiver<u64>),
+    /// Nobody reads the rest of it, which is so long.
+    Left(u64),
 }
 
 /// How long a client has been silent between two requests.
@@ -73,13 +77,16 @@ struct Silence {
     timer: Pin<Box<Sleep>>,
 }
 
+/// How much of a body that nobody wants is read, so that the connection can go on.
+const MOST_SKIPPED: u64 = 64 * 1024;
+
 /// Serves a client until its connection ends or asks for more than is done here.
 ///
 /// `silence` is how long it may take between two requests.
 pub(super) async fn serve<S, B>(
     socket: &mut Socket,
     client: &Client,
-    mut service: S,
+    service: S,
     end: &mut Follower,
     silence: Duration,
 ) -> Over
@@ -87,41 +94,35 @@ where
     S: Service<Request<ClientBody>, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
-    let mut silence = Silence::new(silence);
-    let mut connection = Connection { socket, unread: Bytes::new(), left: None, client, end };
-    loop {
-        let next = connection.next_request(&mut silence).await;
-        let (mut request, mut upload) = match next {
-            Ok(next) => next,
-            Err(over) => return over,
-        };
-        let mut client = client.clone();
-        if matches!(upload, Upload::Whole) {
-            // It is seen here.
-            client.peer = None;
-        }
-        request.extensions_mut().insert(client);
-        // NB: the body of the answer is dropped with this block, and its record closed.
-        let is_over = {
-            let answer = match connection.answer(service.call(request), &mut upload).await {
-                Ok(answer) => answer,
-                Err(over) => return over,
-            };
-            connection.send(answer, &mut upload).await
-        };
-        match is_over {
-            Ok(()) => {}
-            Err(over) => return over,
-        }
-        if let Err(over) = connection.rest_of_request(upload).await {
-            return over;
-        }
+    let (unread, skipped, left) = (Bytes::new(), 0, None);
+    let connection = Connection { socket, unread, skipped, left, client, end };
+    match connection.serve(service, Silence::new(silence)).await {
+        Err(over) => over,
     }
 }
 
 // === impl Connection ===
 
 impl Connection<'_> {
+    async fn serve<S, B>(mut self, mut service: S, mut silence: Silence) -> Result<Infallible, Over>
+    where
+        S: Service<Request<ClientBody>, Response = Response<B>>,
+        B: Body<Data = Bytes>,
+    {
+        loop {
+            let (mut request, mut upload) = self.next_request(&mut silence).await?;
+            // NB: that it goes is seen here.
+            let client = Client { peer: None, ..self.client.clone() };
+            request.extensions_mut().insert(client);
+            let answer = self.answer(service.call(request), &mut upload).await?;
+            let closes = self.send(answer, &mut upload).await?;
+            self.rest_of_request(upload).await?;
+            if closes {
+                return Err(Over::Ended);
+            }
+        }
+    }
+
     /// Waits for a request, and for no more of it than its head.
     async fn next_request(
         &mut self,
@@ -129,15 +130,28 @@ impl Connection<'_> {
     ) -> Result<(Request<ClientBody>, Upload), Over> {
         silence.begin();
         poll_fn(|cx| {
-            match self.end.poll(cx) {
-                Stage::Open => {}
-                Stage::Stopping => return Poll::Ready(Err(Over::Ended)),
-                Stage::Cut => return Poll::Ready(Err(Over::Cut)),
+            let stage = self.end.poll(cx);
+            if stage == Stage::Cut {
+                return Poll::Ready(Err(Over::Cut));
             }
-            if self.unread.is_empty() && self.poll_read(cx).is_pending() {
-                ready!(silence.poll(cx));
+            loop {
+                let skipped = self.unread.len().min(usize::try_from(self.skipped).unwrap_or(0));
+                self.unread.advance(skipped);
+                self.skipped -= skipped as u64;
+                if !self.unread.is_empty() {
+                    return Poll::Ready(self.begin(silence));
+                }
+                if self.poll_read(cx).is_pending() {
+                    // NB: what was there already is still answered.
+                    if stage == Stage::Open {
+                        ready!(silence.poll(cx));
+                    }
+                    return Poll::Ready(Err(Over::Ended));
+                }
+                if self.unread.is_empty() {
+                    return Poll::Ready(Err(Over::Ended));
+                }
             }
-            Poll::Ready(if self.unread.is_empty() { Err(Over::Ended) } else { self.begin() })
         })
         .await
     }
@@ -152,10 +166,10 @@ impl Connection<'_> {
     }
 
     /// The request at the beginning of what is unread.
-    fn begin(&mut self) -> Result<(Request<ClientBody>, Upload), Over> {
+    fn begin(&mut self, silence: &Silence) -> Result<(Request<ClientBody>, Upload), Over> {
         let mut unread = std::mem::take(&mut self.unread);
         let Some(Head { request, length, body }) = request::read(&unread) else {
-            return Err(Over::NotPlain(unread));
+            return Err(Over::NotPlain(unread, silence.until()));
         };
         let _ = unread.split_to(length);
         let here = usize::try_from(body).map_or(unread.len(), |body| body.min(unread.len()));
@@ -166,9 +180,9 @@ impl Connection<'_> {
             let body = ClientBody::Plain(SizedBody::whole(first));
             return Ok((request.map(|()| body), Upload::Whole));
         }
-        let (whole, is_whole) = oneshot::channel();
-        let body = SizedBody::coming(first, left, self.socket.read_half().clone(), whole);
-        Ok((request.map(|()| ClientBody::Plain(body)), Upload::Coming(is_whole)))
+        let (done, is_done) = oneshot::channel();
+        let body = SizedBody::coming(first, left, self.socket.read_half().clone(), done);
+        Ok((request.map(|()| ClientBody::Plain(body)), Upload::Coming(is_done)))
     }
 
     async fn answer<T, E>(
@@ -186,24 +200,22 @@ impl Connection<'_> {
         .await
     }
 
+    /// Tells whether the connection closes behind it.
     async fn send<B: Body<Data = Bytes>>(
         &mut self,
         answer: Response<B>,
         upload: &mut Upload,
-    ) -> Result<(), Over> {
+    ) -> Result<bool, Over> {
         let (head, body) = answer.into_parts();
         let mut body = pin!(body);
-        let closes =
-            head.headers.contains_key(http::header::CONNECTION) || self.end.stage() != Stage::Open;
+        let closes = head.headers.contains_key(header::CONNECTION)
+            || self.end.stage() != Stage::Open
+            || upload.is_too_much();
         let mut answer = Answer::new(&head, &*body, closes).ok_or(Over::Ended)?;
         drop(head);
-        poll_fn(|cx| {
-            match answer.poll(body.as_mut(), self.socket, cx) {
-                Poll::Ready(Ok(())) if !closes => return Poll::Ready(Ok(())),
-                Poll::Ready(_) => return Poll::Ready(Err(Over::Ended)),
-                Poll::Pending => {}
-            }
-            self.poll_over(upload, cx).map(Err)
+        poll_fn(|cx| match answer.poll(body.as_mut(), self.socket, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent.map(|()| closes).map_err(|_| Over::Ended)),
+            Poll::Pending => self.poll_over(upload, cx).map(Err),
         })
         .await
     }
@@ -211,11 +223,13 @@ impl Connection<'_> {
     /// Waits until it is known where the next request begins.
     async fn rest_of_request(&mut self, mut upload: Upload) -> Result<(), Over> {
         poll_fn(|cx| {
-            if self.end.poll(cx) == Stage::Cut {
-                return Poll::Ready(Err(Over::Cut));
+            if upload.poll(cx).is_pending() {
+                return self.poll_over(&mut upload, cx).map(Err);
             }
-            ready!(upload.poll(cx));
-            Poll::Ready(if let Upload::Left = upload { Err(Over::Ended) } else { Ok(()) })
+            if let Upload::Left(left) = upload {
+                self.skipped = left;
+            }
+            Poll::Ready(if upload.is_too_much() { Err(Over::Ended) } else { Ok(()) })
         })
         .await
     }
@@ -225,13 +239,13 @@ impl Connection<'_> {
         if self.end.poll(cx) == Stage::Cut {
             return Poll::Ready(Over::Cut);
         }
-        ready!(upload.poll(cx));
-        if self.unread.is_empty() {
+        if upload.poll(cx).is_ready() && self.unread.is_empty() {
             ready!(self.poll_read(cx));
             if self.unread.is_empty() {
                 return Poll::Ready(Over::Ended);
             }
         }
+        // NB: who is read from by somebody else, or has sent more already, is not seen to go by that.
         let left = self.left.get_or_insert_with(|| {
             let peer = self.client.peer.clone();
             Box::pin(async move {
@@ -250,13 +264,20 @@ impl Connection<'_> {
 impl Upload {
     /// Ready once nobody reads it from the socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Coming(whole) = self {
-            *self = match ready!(Pin::new(whole).poll(cx)) {
-                Ok(()) => Self::Whole,
-                Err(_) => Self::Left,
+        if let Self::Coming(done) = self {
+            *self = match ready!(Pin::new(done).poll(cx)) {
+                Ok(0) => Self::Whole,
+                Ok(left) => Self::Left(left),
+                Err(_) => Self::Left(u64::MAX),
             };
         }
         Poll::Ready(())
+    }
+
+    /// Whether more is left of it than can be skipped, as far as is known.
+    fn is_too_much(&mut self) -> bool {
+        let _ = self.poll(&mut Context::from_waker(Waker::noop()));
+        matches!(self, Self::Left(left) if *left > MOST_SKIPPED)
     }
 }
 
@@ -271,16 +292,20 @@ impl Silence {
         self.since = Instant::now();
     }
 
+    fn until(&self) -> Instant {
+        self.since + self.longest
+    }
+
     /// Ready once it has been too long.
     ///
     /// NB: the timer is not set anew with each request, but once it has come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            let until = self.since + self.longest;
-            if until <= Instant::now() {
+            if self.until() <= Instant::now() {
                 return Poll::Ready(());
             }
+            let until = self.until();
             self.timer.as_mut().reset(until);
         }
     }

@@ -69,10 +69,11 @@ pub(super) fn read(bytes: &Bytes) -> Option<Head> {
     Some(Head { request, length, body: body.unwrap_or_default() })
 }
 
-/// Digits, and no more of them than fit.
+/// Digits, and no more of them than hyper takes.
 fn length_of(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
+    let length = std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok();
+    length.filter(|length| *length <= u64::MAX - 2)
 }
 
 #[cfg(test)]
@@ -147,6 +148,7 @@ mod tests {
             ("Length: 2", "Length: +2"),
             ("Length: 2", "Length: 2, 2"),
             ("Length: 2", "Length: 99999999999999999999"),
+            ("Length: 2", "Length: 18446744073709551614"),
         ] {
             let changed = POST.replace(this, that);
             assert!(read_all(&changed).is_none(), "{changed}");
