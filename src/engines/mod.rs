@@ -33,18 +33,24 @@
 //! While an engine is watched that has them they are the only ones of the meter, for its own stand for
 //! the same quantity; of an engine that has none, the meter's own are published.
 
+#[cfg(feature = "proxy")]
 mod drift;
+#[cfg(feature = "proxy")]
 mod fetch;
 mod kind;
 mod known;
+#[cfg(feature = "proxy")]
 mod listing;
+#[cfg(feature = "proxy")]
 mod metrics;
 mod page;
 mod told;
 
+#[cfg(feature = "proxy")]
 pub(crate) use self::listing::Models;
+#[cfg(feature = "proxy")]
+pub use self::metrics::{EngineError, EngineMetrics, EngineWatch};
 pub use self::{
     kind::EngineKind,
-    metrics::{EngineError, EngineMetrics, EngineWatch},
     page::{Page, PageError},
 };
