@@ -103,8 +103,8 @@ async fn found_by_hyper(bytes: &[u8]) -> Vec<(Parts, usize)> {
     };
     let both = async { tokio::join!(serving, asking) };
     let _ = timeout(PATIENCE, both).await.expect("hyper waits for more");
-    let found = std::mem::take(&mut *found.lock().unwrap());
-    found
+    let mut found = found.lock().unwrap();
+    std::mem::take(&mut *found)
 }
 
 proptest! {
