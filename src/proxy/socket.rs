@@ -71,6 +71,13 @@ impl Socket {
 // === impl ReadHalf ===
 
 impl ReadHalf {
+    /// Whether nothing has come since it was last waited for: then the task that did so is still
+    /// going to be woken, and need not wait anew.
+    pub(super) fn is_quiet(&self) -> bool {
+        let stream: &TcpStream = (*self.0).as_ref();
+        stream.try_io(Interest::READABLE, || Ok(())).is_err()
+    }
+
     /// Reads once, as much as fits; 0 at the end.
     pub(super) fn poll_read(
         &self,
@@ -139,7 +146,13 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write_vectored(cx, slices)
+        // NB: nearly always there is room, and nothing to wait for.
+        match self.write.try_write_vectored(slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Pin::new(&mut self.write).poll_write_vectored(cx, slices)
+            }
+            written => Poll::Ready(written),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

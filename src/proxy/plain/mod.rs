@@ -23,6 +23,7 @@ use http::{Request, Response, header};
 use http_body::Body;
 use tokio::{
     sync::oneshot,
+    task::coop::has_budget_remaining,
     time::{Instant, Sleep, sleep},
 };
 use tower::Service;
@@ -55,6 +56,8 @@ struct Connection<'a> {
     unread: Bytes,
     /// What of that, and of what comes behind it, belongs to the request before.
     skipped: u64,
+    /// This task is woken when something comes.
+    is_awaited: bool,
     /// Waits for a client to go that is not read from.
     left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: &'a Client,
@@ -94,8 +97,8 @@ where
     S: Service<Request<ClientBody>, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
-    let (unread, skipped, left) = (Bytes::new(), 0, None);
-    let connection = Connection { socket, unread, skipped, left, client, end };
+    let (unread, skipped, is_awaited, left) = (Bytes::new(), 0, false, None);
+    let connection = Connection { socket, unread, skipped, is_awaited, left, client, end };
     match connection.serve(service, Silence::new(silence)).await {
         Err(over) => over,
     }
@@ -157,9 +160,18 @@ impl Connection<'_> {
     }
 
     /// Reads once, into what is unread; that is empty still where nothing more comes.
+    ///
+    /// NB: always of the same task, which waits once and not with every poll.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = self.socket.read_half();
+        if self.is_awaited && socket.is_quiet() {
+            return Poll::Pending;
+        }
+        // NB: a task that has used up its turn does not wait, but is polled again.
+        self.is_awaited = has_budget_remaining();
         scratch::with(|buffer| {
-            let read = ready!(self.socket.read_half().poll_read(cx, buffer)).unwrap_or(0);
+            let read = ready!(socket.poll_read(cx, buffer)).unwrap_or(0);
+            self.is_awaited = false;
             self.unread = Bytes::copy_from_slice(&buffer[..read]);
             Poll::Ready(())
         })
@@ -180,6 +192,8 @@ impl Connection<'_> {
             let body = ClientBody::Plain(SizedBody::whole(first));
             return Ok((request.map(|()| body), Upload::Whole));
         }
+        // NB: whoever reads it is woken in place of this task.
+        self.is_awaited = false;
         let (done, is_done) = oneshot::channel();
         let body = SizedBody::coming(first, left, self.socket.read_half().clone(), done);
         Ok((request.map(|()| ClientBody::Plain(body)), Upload::Coming(is_done)))
