@@ -157,7 +157,7 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         speaks.store(true, Relaxed);
         request.extensions_mut().insert(client.clone());
-        service.clone().call(request.map(ClientBody::Hyper))
+        service.clone().call(request.map(ClientBody::Left))
     });
     let builder = builder(limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));

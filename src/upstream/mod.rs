@@ -94,11 +94,11 @@ where
         let is_plain = request.uri().scheme() == Some(&Scheme::HTTP) && !is_upgrade;
         if let (true, Some(length)) = (is_plain, request.body().size_hint().exact()) {
             let answer = self.direct.send(request, length).await?;
-            return Ok(answer.map(|body| Received::Direct(Box::new(body))));
+            return Ok(answer.map(|body| Received::Left(Box::new(body))));
         }
         let client = if is_upgrade { &self.client_http1 } else { &self.client };
         let answer = client.request(request).await.map_err(SendError::new)?;
-        Ok(answer.map(Received::Hyper))
+        Ok(answer.map(Received::Right))
     }
 }
 

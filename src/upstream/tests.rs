@@ -183,7 +183,7 @@ async fn is_read_as_hyper_reads_it(pieces: Vec<Vec<u8>>, closes: bool) {
         let upstream = upstream();
         let ours = seen(upstream.send(server.request(&method, empty())).await).await;
         let theirs = upstream.client.request(server.request(&method, empty())).await;
-        let theirs = theirs.map(|answer| answer.map(Received::Hyper)).map_err(SendError::new);
+        let theirs = theirs.map(|answer| answer.map(Received::Right)).map_err(SendError::new);
         assert_eq!(ours, seen(theirs).await, "{method} of {what:?} in {count} pieces");
     }
 }

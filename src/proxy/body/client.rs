@@ -1,7 +1,6 @@
 //! The body of a request, whoever reads it from the client.
 
 use std::{
-    error::Error,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -9,17 +8,15 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use crate::proxy::{pool::scratch, socket::ReadHalf};
 
-/// What a client sends behind the head of its request.
-#[derive(Debug)]
-pub(in crate::proxy) enum ClientBody {
-    Hyper(Incoming),
-    Plain(SizedBody),
-}
+/// What a client sends behind the head of its request: read by hyper, or where the request is plain
+/// without it.
+pub(in crate::proxy) type ClientBody = Either<Incoming, SizedBody>;
 
 /// A body whose length was told.
 #[derive(Debug)]
@@ -113,36 +110,5 @@ impl Body for SizedBody {
 impl Drop for SizedBody {
     fn drop(&mut self) {
         self.done();
-    }
-}
-
-// === impl ClientBody ===
-
-impl Body for ClientBody {
-    type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Plain(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Hyper(body) => body.is_end_stream(),
-            Self::Plain(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Hyper(body) => body.size_hint(),
-            Self::Plain(body) => body.size_hint(),
-        }
     }
 }

@@ -189,14 +189,14 @@ impl Connection<'_> {
         self.unread = unread;
         let left = body - here as u64;
         if left == 0 {
-            let body = ClientBody::Plain(SizedBody::whole(first));
+            let body = ClientBody::Right(SizedBody::whole(first));
             return Ok((request.map(|()| body), Upload::Whole));
         }
         // NB: whoever reads it is woken in place of this task.
         self.is_awaited = false;
         let (done, is_done) = oneshot::channel();
         let body = SizedBody::coming(first, left, self.socket.read_half().clone(), done);
-        Ok((request.map(|()| ClientBody::Plain(body)), Upload::Coming(is_done)))
+        Ok((request.map(|()| ClientBody::Right(body)), Upload::Coming(is_done)))
     }
 
     async fn answer<T, E>(
