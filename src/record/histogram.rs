@@ -35,10 +35,11 @@ pub(super) struct Histogram {
     sum: AtomicU64,
 }
 
-/// Counts of one stream, given to the shared [`Histogram`] now and then.
-#[derive(Debug, Default)]
+/// Counts of one stream, given to a shared [`Histogram`] now and then.
+#[derive(Debug)]
 pub(super) struct LocalHistogram {
-    counts: Vec<u64>,
+    shape: Arc<Shape>,
+    counts: Box<[u64]>,
     sum: u64,
 }
 
@@ -104,13 +105,16 @@ impl Histogram {
 // === impl LocalHistogram ===
 
 impl LocalHistogram {
+    /// Of the shape that `shared` has.
+    pub(super) fn of(shared: &Histogram) -> Self {
+        let counts = vec![0; shared.counts.len()].into();
+        Self { shape: Arc::clone(&shared.shape), counts, sum: 0 }
+    }
+
     /// Records `gap / times`, `times` over.
-    pub(super) fn spread(&mut self, gap: Duration, times: u64, shared: &Histogram) {
+    pub(super) fn spread(&mut self, gap: Duration, times: u64) {
         let gap = nanos(gap);
-        if self.counts.is_empty() {
-            self.counts.resize(shared.counts.len(), 0);
-        }
-        self.counts[shared.shape.bucket(gap / times)] += times;
+        self.counts[self.shape.bucket(gap / times)] += times;
         self.sum += gap;
     }
 
@@ -118,6 +122,7 @@ impl LocalHistogram {
         self.sum == 0 && self.counts.iter().all(|count| *count == 0)
     }
 
+    /// Into one of the same shape.
     pub(super) fn flush(&mut self, shared: &Histogram) {
         if self.is_empty() {
             return;
@@ -166,12 +171,12 @@ mod tests {
     #[test]
     fn a_gap_over_several_tokens_counts_once_for_each() {
         let shared = Histogram::new(&Shape::seconds(&[0.01, 0.1]));
-        let mut local = LocalHistogram::default();
+        let mut local = LocalHistogram::of(&shared);
         local.flush(&shared);
         assert_eq!(shared.read().count(), 0);
 
-        local.spread(Duration::from_millis(200), 4, &shared);
-        local.spread(Duration::ZERO, 1, &shared);
+        local.spread(Duration::from_millis(200), 4);
+        local.spread(Duration::ZERO, 1);
         local.flush(&shared);
         local.flush(&shared);
         assert_eq!(*shared.read().counts, [1, 4, 0]);

@@ -17,7 +17,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct RequestObserver {
     record: Arc<Record>,
-    itl: LocalHistogram,
+    /// From the first gap on. NB: by that a token needs nothing of the record.
+    itl: Option<LocalHistogram>,
     /// Tokens came since the last frame that was seen to have passed.
     has_tokens: bool,
     last_token: Option<Instant>,
@@ -30,8 +31,7 @@ impl RequestObserver {
     #[inline]
     pub(crate) fn new(record: Arc<Record>) -> Self {
         let flush_at = record.arrival() + FLUSH_EVERY;
-        let itl = LocalHistogram::default();
-        Self { record, itl, has_tokens: false, last_token: None, flush_at }
+        Self { record, itl: None, has_tokens: false, last_token: None, flush_at }
     }
 
     #[cold]
@@ -49,10 +49,9 @@ impl RequestObserver {
 
     /// Says whether there were any.
     fn flush_gaps(&mut self) -> bool {
-        let Self { record, itl, .. } = self;
-        let are_any = !itl.is_empty();
-        record.series(|series| itl.flush(&series.itl));
-        are_any
+        let Some(itl) = self.itl.as_mut().filter(|itl| !itl.is_empty()) else { return false };
+        self.record.series(|series| itl.flush(&series.itl));
+        true
     }
 }
 
@@ -64,9 +63,13 @@ impl Observer for RequestObserver {
     }
 
     fn gap(&mut self, gap: Duration, tokens: u64) {
-        let Self { record, itl, has_tokens, .. } = self;
-        *has_tokens = true;
-        record.series(|series| itl.spread(gap, tokens, &series.itl));
+        self.has_tokens = true;
+        if self.itl.is_none() {
+            self.record.series(|series| self.itl = Some(LocalHistogram::of(&series.itl)));
+        }
+        if let Some(itl) = &mut self.itl {
+            itl.spread(gap, tokens);
+        }
     }
 
     fn frame(&mut self, now: Instant, so_far: impl FnOnce() -> Usage) {

@@ -59,10 +59,6 @@ pub(in crate::upstream) enum NoHead {
     Garbage(BoxError),
 }
 
-/// What is set aside for the payload of a connection: frames are cut from it, and it is used again
-/// once they are gone.
-const PAYLOAD: usize = 4 * 1024;
-
 // === impl Exchange ===
 
 impl<B> Exchange<B>
@@ -172,10 +168,12 @@ where
     }
 
     fn feed(&mut self, bytes: &[u8]) {
-        if self.unread.capacity() == 0 && !self.framing.has_ended() {
-            self.unread.reserve(PAYLOAD);
-        }
-        match self.framing.feed(bytes, &mut self.unread, &mut self.trailers) {
+        let Self { framing, trailers, .. } = self;
+        let (fed, payload) =
+            scratch::frame(bytes.len(), |payload| framing.feed(bytes, payload, trailers));
+        // NB: what was there has been taken.
+        self.unread = payload;
+        match fed {
             Ok(taken) if self.framing.has_ended() => self.finish(taken == bytes.len()),
             Ok(_) => {}
             Err(error) => {
@@ -245,7 +243,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             if !self.unread.is_empty() {
-                let payload = self.unread.split().freeze();
+                let payload = mem::take(&mut self.unread).freeze();
                 self.is_in_hand = true;
                 return Poll::Ready(Some(Ok(Frame::data(payload))));
             }
