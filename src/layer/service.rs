@@ -69,7 +69,7 @@ where
             return ResponseFuture::new(inner, Some(request), Open::unmeasured());
         }
         let (model, tenant, asked);
-        if self.config.asks_requests {
+        if self.config.asks_requests || meter.keeps_requests() {
             (request, Labels { model, tenant, asked }) = self.labels(request);
         } else {
             (model, tenant, asked) = (self.config.default_model(), None, None);
@@ -93,7 +93,7 @@ impl<S> InferenceService<S> {
         let model = model_from.as_ref().and_then(ask);
         let model = model.map_or_else(|| self.config.default_model(), |name| meter.model_id(&name));
         let tenant = tenant_from.as_ref().map(|from| meter.tenant_id(ask(from).as_deref()));
-        let asked = Asked::new(on_end, &parts.headers);
+        let asked = Asked::new(on_end, meter.keeps_requests(), &parts.headers);
         (Request::from_parts(parts, body), Labels { model, tenant, asked })
     }
 }

@@ -133,6 +133,23 @@ impl Readings {
     }
 }
 
+// === impl Series ===
+
+impl Series {
+    /// The value of one of its labels, as a series of this family.
+    pub fn label(&self, family: &'static Family, name: &str) -> Option<&Arc<str>> {
+        label_names(family).zip(&self.labels).find(|(known, _)| *known == name).map(|(_, of)| of)
+    }
+
+    /// What a gauge stands at.
+    pub const fn gauge(&self) -> Option<f64> {
+        match self.value {
+            Value::Gauge(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
 // === impl FamilyReadings ===
 
 impl FamilyReadings {

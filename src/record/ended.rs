@@ -75,15 +75,15 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 // === impl Asked ===
 
 impl Asked {
-    /// `None` where nobody asks.
-    pub(crate) fn new(by: &Arc<[OnEnd]>, headers: &HeaderMap) -> Option<Arc<Self>> {
+    /// `None` where nobody asks, and it is not kept.
+    pub(crate) fn new(by: &Arc<[OnEnd]>, is_kept: bool, headers: &HeaderMap) -> Option<Arc<Self>> {
         let told = |name: &HeaderName| {
             let value = headers.get(name).map(HeaderValue::as_bytes)?;
             // NB: of a long one no more than is kept.
             let start = value.get(..WORD).unwrap_or(value);
             bounded(&String::from_utf8_lossy(start), WORD)
         };
-        (!by.is_empty()).then(|| {
+        (is_kept || !by.is_empty()).then(|| {
             Arc::new(Self {
                 by: Arc::clone(by),
                 request_id: told(&REQUEST_ID),
@@ -92,6 +92,10 @@ impl Asked {
                 error: OnceLock::new(),
             })
         })
+    }
+
+    pub(super) fn is_asked_by_nobody(&self) -> bool {
+        self.by.is_empty()
     }
 
     /// Tells all who ask. A panic is that of one of them, and the panic hook has told of it.

@@ -11,6 +11,7 @@ use super::{
     Exporter, MeterBuilder, MeterError,
     collect::{Collect, Readings},
     ends::Ends,
+    kept::{Conditions, Kept, KeptKind, KeptRequest},
     model::{ModelId, Models},
     moves::Moves,
     series::{Endpoint, Shapes},
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(super) sources: Sources,
     /// Whether admission is on.
     pub(super) has_admission: AtomicBool,
+    /// Once somebody has asked for requests that have ended.
+    pub(super) kept: OnceLock<Kept>,
     default_model: OnceLock<ModelId>,
     is_disabled: bool,
 }
@@ -190,6 +193,51 @@ impl Meter {
         self.shared.sources.status()
     }
 
+    /// Keeps requests that arrive from here on, for [`kept_requests`](Self::kept_requests): some
+    /// hundreds, which take less than a megabyte. What their errors say is kept only `with_messages`:
+    /// engines repeat prompts there. An exporter of pages [does this](crate::exporter).
+    pub fn keep_requests(&self, with_messages: bool) {
+        self.shared.kept.get_or_init(|| Kept::new(with_messages));
+    }
+
+    /// Requests that have ended, of one kind: the last first, or those with the most. None, unless
+    /// they are [kept](Self::keep_requests).
+    ///
+    /// ```
+    /// use infermeter::{InferenceLayer, Meter, record::KeptKind};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let meter = Meter::new();
+    /// meter.keep_requests(false);
+    /// let service = InferenceLayer::new(meter.clone()).layer(service_fn(async |_| {
+    ///     let answer = http::Response::builder().status(503);
+    ///     Ok::<_, std::convert::Infallible>(answer.body(String::new()).unwrap())
+    /// }));
+    /// let request = http::Request::post("/v1/completions").header("x-request-id", "a1");
+    /// service.oneshot(request.body(()).unwrap()).await.unwrap();
+    ///
+    /// let failed = meter.kept_requests(KeptKind::Failed);
+    /// assert_eq!(failed[0].ended.request_id.as_deref(), Some("a1"));
+    /// # }
+    /// ```
+    pub fn kept_requests(&self, kind: KeptKind) -> Vec<Arc<KeptRequest>> {
+        self.shared.kept.get().map_or_else(Vec::new, |kept| kept.of(kind))
+    }
+
+    /// Tells those that are kept from here on what engine and GPUs stand at; an exporter does so
+    /// once a second. It is also by this that time goes by for them.
+    pub fn conditions(&self, conditions: Conditions) {
+        if let Some(kept) = self.shared.kept.get() {
+            kept.go_on(conditions);
+        }
+    }
+
+    pub(crate) fn keeps_requests(&self) -> bool {
+        self.shared.kept.get().is_some()
+    }
+
     /// Whether it measures nothing.
     pub fn is_disabled(&self) -> bool {
         self.shared.is_disabled
@@ -290,6 +338,7 @@ impl Shared {
             tenants,
             sources: Sources::default(),
             has_admission: AtomicBool::new(false),
+            kept: OnceLock::new(),
             default_model: OnceLock::new(),
             is_disabled: false,
         }

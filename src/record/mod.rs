@@ -17,6 +17,7 @@ mod exporter;
 mod gateway;
 mod handle;
 mod histogram;
+mod kept;
 mod meter;
 mod model;
 mod moves;
@@ -48,6 +49,7 @@ pub use self::{
     ended::Ended,
     exporter::Exporter,
     handle::RequestMeter,
+    kept::{Conditions, KeptKind, KeptRequest},
     meter::Meter,
     observer::RequestObserver,
     other::{OtherFamily, OtherKind, OtherSample},

@@ -295,10 +295,19 @@ impl Record {
             tenant: self.tenant,
         });
         if let Some(asked) = &self.asked {
+            let [_, tokens] = closing.used();
+            let kept = self.shared.kept.get();
+            let kept = kept.filter(|kept| kept.wants(outcome, closing.whole, tokens));
+            if kept.is_none() && asked.is_asked_by_nobody() {
+                return;
+            }
             let ended = closing.ended(self, asked, source);
             // NB: who is told may do anything, with this request too.
             drop(state);
             asked.tell(&ended);
+            if let Some(kept) = kept {
+                kept.keep(ended);
+            }
         }
     }
 
