@@ -66,7 +66,9 @@ async fn probes_have_no_token_and_all_else_needs_it() {
         (Method::POST, "/metrics", 401, 405),
         (Method::GET, "/metrics/x", 401, 404),
         (Method::GET, "/healthz/", 401, 404),
-        (Method::GET, "/", 401, 404),
+        (Method::GET, "/nothing", 401, 404),
+        (Method::GET, "/requests", 401, 200),
+        (Method::POST, "/requests", 401, 405),
     ] {
         for (authorization, status) in [(None, without), (Some(right.as_str()), with)] {
             let response = send(address, method.clone(), path, authorization).await;

@@ -29,7 +29,7 @@ async fn endpoints() {
     for (method, path, status) in [
         (Method::HEAD, "/metrics", 200),
         (Method::POST, "/metrics", 405),
-        (Method::GET, "/", 404),
+        (Method::GET, "/nothing", 404),
         (Method::GET, "/metrics/x", 404),
         (Method::GET, "/healthz", 200),
         (Method::GET, "/readyz", 200),

@@ -22,6 +22,7 @@ pub struct PrometheusBuilder {
     meter: Meter,
     naming: Naming,
     has_process: bool,
+    has_messages: bool,
     token: Option<Result<Token, TokenError>>,
 }
 
@@ -30,7 +31,7 @@ pub struct PrometheusBuilder {
 impl Default for PrometheusBuilder {
     fn default() -> Self {
         let (meter, naming) = (Meter::default(), Naming::default());
-        Self { meter, naming, has_process: true, token: None }
+        Self { meter, naming, has_process: true, has_messages: false, token: None }
     }
 }
 
@@ -58,6 +59,14 @@ impl PrometheusBuilder {
     #[must_use]
     pub fn process(mut self, watch: bool) -> Self {
         self.has_process = watch;
+        self
+    }
+
+    /// Shows on `/requests` what errors of requests say, too. Engines repeat prompts there. Default:
+    /// only their type, code and parameter.
+    #[must_use]
+    pub fn failure_messages(mut self, show: bool) -> Self {
+        self.has_messages = show;
         self
     }
 
@@ -106,13 +115,14 @@ impl PrometheusBuilder {
     ///
     /// If the thread cannot be started, or the [token](Self::token) is none.
     pub fn build(self) -> io::Result<Prometheus> {
-        let Self { meter, naming, has_process, token } = self;
+        let Self { meter, naming, has_process, has_messages, token } = self;
         let token = token.transpose()?;
         let recorder = meter.labels().iter().fold(RecorderBuilder::new(), |builder, label| {
             builder.add_global_label(label.key(), label.value())
         });
         let recorder = recorder.build_recorder();
-        let page = Page::new(naming, recorder.handle());
+        meter.keep_requests(has_messages);
+        let page = Page::new(meter.clone(), naming, recorder.handle());
         let is_watched = meter.sources().iter().any(|source| &*source.name == PROCESS);
         if let Some(process) = (has_process && !is_watched).then(Process::own).flatten() {
             meter.watch(PROCESS, process);

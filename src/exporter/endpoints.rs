@@ -1,4 +1,4 @@
-//! What the server answers: `/metrics`, `/healthz`, `/readyz`.
+//! What the server answers.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::State,
     http::{Method, StatusCode, header},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -14,7 +14,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::{
     page::Page,
-    scrapes,
+    people, scrapes,
     token::{self, Token},
 };
 
@@ -27,6 +27,8 @@ pub(super) fn router(page: Arc<Page>, token: Option<Token>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .merge(people::data())
+        .layer(from_fn(people::files))
         .layer(CompressionLayer::new().gzip(true))
         // Outside of the compression, where the page ends when its last compressed byte is given.
         .layer(map_response(scrapes::watch))

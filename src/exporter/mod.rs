@@ -27,12 +27,24 @@
 //! | path | answer |
 //! | --- | --- |
 //! | `/metrics` | the page, text format 0.0.4, gzip where accepted |
+//! | `/requests` | requests that have ended: those that failed last, the slowest, the longest; `/failures`: only the first |
+//! | `/` | a live page for people (feature `dashboard`) |
 //! | `/healthz` | 200 while the process lives |
 //! | `/readyz` | `{"status":"ok","model_name":…}`, or 503 after [`Prometheus::set_ready`]`(false)` |
 //!
+//! # Single requests
+//!
+//! `/requests` answers "which request was it?": 256 of each kind, as JSON, and as a table to a
+//! browser. `?kind=failed|slow|long` asks for one kind, `&model=` for one model. Each tells when it
+//! ended and how, its ids, where its time went, its tokens, and what engine and GPUs stood at; never
+//! its prompt, nor what headers it had besides `x-request-id` and `traceparent`. What an error says is
+//! told only with [`PrometheusBuilder::failure_messages`]. For a page of your own, there is
+//! [`Meter::kept_requests`](crate::Meter::kept_requests).
+//!
 //! # A port that others can reach
 //!
-//! With [`PrometheusBuilder::token`] the page is for those who bring it; the two probes stay open.
+//! With [`PrometheusBuilder::token`] the page is for those who bring it; the two probes stay open, and
+//! so do files that have no data in them, which ask for the token in a browser.
 //! What one client can take of the server has limits, with a token or without:
 //!
 //! | | |
@@ -70,6 +82,8 @@ mod endpoints;
 mod others;
 #[cfg(feature = "prometheus")]
 mod page;
+#[cfg(feature = "prometheus")]
+mod people;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 #[cfg(feature = "prometheus")]

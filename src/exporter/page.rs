@@ -11,37 +11,41 @@ use std::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
-use super::{others, scrapes::Scrapes, text::Text, users};
+use super::{others, people::History, scrapes::Scrapes, text::Text, users};
 use crate::{
     names::{self, Naming},
-    record::{Collect, Meter, Readings, Value},
+    record::{Collect, Conditions, Exporter, KeptKind, KeptRequest, Meter, Readings, Value},
 };
 
 pub(super) struct Page {
     naming: Naming,
-    state: OnceLock<(Arc<dyn Collect>, Meter)>,
+    meter: Meter,
+    state: OnceLock<Arc<dyn Collect>>,
     users: PrometheusHandle,
     pub(super) ready: AtomicBool,
     pub(super) scrapes: Arc<Scrapes>,
+    pub(super) history: History,
 }
 
 // === impl Page ===
 
 impl Page {
-    pub(super) fn new(naming: Naming, users: PrometheusHandle) -> Self {
+    pub(super) fn new(meter: Meter, naming: Naming, users: PrometheusHandle) -> Self {
         let (ready, scrapes) = (AtomicBool::new(true), Arc::default());
-        Self { naming, state: OnceLock::new(), users, ready, scrapes }
-    }
-
-    pub(super) fn attach(&self, state: Arc<dyn Collect>, meter: Meter) {
-        // Called once; a second state would publish every family twice.
-        let _ = self.state.set((state, meter));
+        Self {
+            naming,
+            meter,
+            state: OnceLock::new(),
+            users,
+            ready,
+            scrapes,
+            history: History::default(),
+        }
     }
 
     pub(super) fn render(&self) -> String {
         let began = Instant::now();
-        let state = self.state.get();
-        let readings = state.map_or_else(Readings::default, |(state, _)| state.collect());
+        let readings = self.readings();
 
         let mut text = Text::new(&self.naming, &readings.labels);
         text.families(&readings);
@@ -64,13 +68,42 @@ impl Page {
         text.finish(&users)
     }
 
+    /// Requests that have ended, of one kind, under one label or any.
+    pub(super) fn requests(&self, kind: KeptKind, model: Option<&str>) -> Vec<Arc<KeptRequest>> {
+        let mut requests = self.meter.kept_requests(kind);
+        requests.retain(|request| model.is_none_or(|model| *request.ended.model == *model));
+        requests
+    }
+
+    /// A second has gone by: what is seen in it.
+    pub(super) fn second(&self) {
+        let readings = self.readings();
+        self.history.add(&readings);
+        self.meter.conditions(Conditions::of(&readings));
+    }
+
+    pub(super) fn model_name(&self) -> Option<Arc<str>> {
+        self.meter.model_name()
+    }
+
+    fn readings(&self) -> Readings {
+        self.state.get().map_or_else(Readings::default, |state| state.collect())
+    }
+
     /// The answer of `/readyz`, and whether it is a yes.
     pub(super) fn readiness(&self) -> (bool, String) {
         let ready = self.ready.load(Relaxed);
-        let model = self.state.get().and_then(|(_, meter)| meter.model_name());
+        let model = self.model_name();
         let status = if ready { "ok" } else { "not ready" };
         let answer = serde_json::json!({ "status": status, "model_name": model.as_deref() });
         (ready, answer.to_string())
+    }
+}
+
+impl Exporter for Page {
+    fn attach(&self, state: Arc<dyn Collect>) {
+        // Called once; a second state would publish every family twice.
+        let _ = self.state.set(state);
     }
 }
 

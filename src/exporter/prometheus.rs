@@ -17,7 +17,7 @@ use super::{
     token::Token,
     upkeep::Upkeep,
 };
-use crate::record::{Collect, Exporter, Meter};
+use crate::record::Meter;
 
 /// Publishes a [`Meter`] as a Prometheus page. See the [module docs](crate::exporter).
 ///
@@ -141,21 +141,14 @@ impl Prometheus {
         token: Option<Token>,
         recorder: PrometheusRecorder,
     ) -> io::Result<Self> {
-        let upkeep = Upkeep::start(meter.clone(), recorder.handle())?;
         let (page, recorder) = (Arc::new(page), Arc::new(recorder));
-        let exporter = Self { meter, page, token, recorder, server: None, _upkeep: upkeep };
-        exporter.meter.attach(&exporter);
-        Ok(exporter)
+        meter.attach(&*page);
+        let upkeep = Upkeep::start(meter.clone(), Arc::clone(&page), recorder.handle())?;
+        Ok(Self { meter, page, token, recorder, server: None, _upkeep: upkeep })
     }
 
     pub(super) fn serve_on(mut self, listener: TcpListener) -> io::Result<Self> {
         self.server = Some(Server::start(listener, self.router(), Limits::default())?);
         Ok(self)
-    }
-}
-
-impl Exporter for Prometheus {
-    fn attach(&self, state: Arc<dyn Collect>) {
-        self.page.attach(state, self.meter.clone());
     }
 }

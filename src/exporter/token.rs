@@ -12,7 +12,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// What is answered without a token: probes have none. All else needs one.
+use super::people;
+
+/// What is answered without a token, beside files that have no data in them: probes have none. All
+/// else needs one.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const ABSENT: &str = "This needs a bearer token: send the header `Authorization: Bearer TOKEN` \
@@ -33,7 +36,7 @@ pub(super) enum TokenError {
 
 /// Answers 401 to whoever does not bring the token.
 pub(super) async fn guard(State(token): State<Token>, request: Request, next: Next) -> Response {
-    if OPEN.contains(&request.uri().path()) {
+    if OPEN.contains(&request.uri().path()) || people::is_file(&request) {
         return next.run(request).await;
     }
     let problem = match bearer(request.headers()) {

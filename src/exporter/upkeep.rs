@@ -1,15 +1,19 @@
-//! The thread that samples the sources, and keeps samples of the user's own histograms from piling
-//! up.
+//! The thread that samples the sources, takes down what is seen each second, and keeps samples of
+//! the user's own histograms from piling up.
 
 use std::{
     io,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::page::Page;
 use crate::record::{Collect, Meter};
 
 /// How often the sources are sampled.
@@ -27,12 +31,17 @@ pub(super) struct Upkeep {
 // === impl Upkeep ===
 
 impl Upkeep {
-    pub(super) fn start(meter: Meter, recorder: PrometheusHandle) -> io::Result<Self> {
+    pub(super) fn start(
+        meter: Meter,
+        page: Arc<Page>,
+        recorder: PrometheusHandle,
+    ) -> io::Result<Self> {
         let (alive, dropped) = mpsc::channel::<()>();
         thread::Builder::new().name("infermeter-upkeep".to_owned()).spawn(move || {
             let mut rounds = 0_u32;
             loop {
                 meter.sample();
+                page.second();
                 if dropped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }

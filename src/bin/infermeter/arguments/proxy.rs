@@ -108,7 +108,7 @@ pub(crate) struct Proxy {
     #[arg(long, env = "INFERMETER_WORKERS", value_name = "N")]
     pub(crate) workers: Option<NonZero<usize>>,
 
-    /// Logs what errors say for people too. Engines repeat prompts in it.
+    /// Logs what errors say for people too, and shows it on `/failures`. Engines repeat prompts in it.
     #[arg(long, env = "INFERMETER_FAILURE_MESSAGES")]
     pub(crate) failure_messages: bool,
 

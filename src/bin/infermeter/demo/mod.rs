@@ -138,6 +138,7 @@ impl Places {
              service  http://{service}\n\
              try      curl -N http://{service}/v1/chat/completions -d \
              '{{\"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Where does the river go?\"}}]}}'\n\
+             live     http://{page}/\n\
              metrics  http://{page}/metrics\n\
              try      curl -s http://{page}/metrics | grep {some}"
         ))

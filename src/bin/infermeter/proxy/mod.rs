@@ -36,7 +36,8 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let engines = Engines::of(&settings, &behind, proxy.meter())?;
     let listener = bind("--listen", &settings.listen)?;
     let page = bind(settings.page.key(), &settings.page.address())?;
-    let exporter = page::exporter(&settings.page, proxy.meter())?;
+    let exporter =
+        page::exporter(&settings.page, proxy.meter())?.failure_messages(settings.failure_messages);
     let mut signals = Signals::new()?;
 
     processes::watch_own(proxy.meter());
