@@ -22,9 +22,9 @@ pub(super) struct Window(VecDeque<Totals>);
 struct Totals {
     at: Instant,
     /// As in [`COUNTERS`].
-    counters: [Option<f64>; COUNTERS.len()],
+    counters: [Option<f64>; 5],
     /// As in [`HISTOGRAMS`].
-    histograms: [Option<Total>; HISTOGRAMS.len()],
+    histograms: [Option<Total>; 3],
 }
 
 /// A histogram, all series together.
