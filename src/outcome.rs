@@ -6,6 +6,13 @@
 use http::StatusCode;
 
 /// How one request ended.
+///
+/// ```
+/// use infermeter::outcome::{FinishReason, Outcome};
+///
+/// let outcome = Outcome::Success(FinishReason::Length);
+/// assert_eq!([outcome.label(), outcome.reason()], ["success", "length"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The response reached its proper end.
@@ -19,6 +26,13 @@ pub enum Outcome {
 /// Why a model stopped generating.
 ///
 /// One per request: with several choices, the reason of the choice with the lowest index.
+///
+/// ```
+/// use infermeter::outcome::FinishReason;
+///
+/// assert_eq!(FinishReason::from_engine("eos_token"), FinishReason::Stop);
+/// assert_eq!(FinishReason::ToolCalls.label(), "tool_calls");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FinishReason {
@@ -35,6 +49,14 @@ pub enum FinishReason {
 }
 
 /// Why a request failed.
+///
+/// ```
+/// use http::StatusCode;
+/// use infermeter::outcome::FailureReason;
+///
+/// let reason = FailureReason::from_status(StatusCode::TOO_MANY_REQUESTS, false);
+/// assert_eq!(reason.map(FailureReason::label), Some("rate_limited"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureReason {
@@ -68,6 +90,13 @@ pub enum FailureReason {
 }
 
 /// How far a request has come.
+///
+/// ```
+/// use infermeter::outcome::{Outcome, Phase};
+///
+/// assert_eq!(Phase::ALL, [Phase::Queue, Phase::Prefill, Phase::Decode]);
+/// assert_eq!(Outcome::Aborted(Phase::Decode).reason(), "decode");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// From arrival until it starts to be worked on.
@@ -79,6 +108,14 @@ pub enum Phase {
 }
 
 /// Where the final count of generated tokens came from, best first after [`TokenSource::Handle`].
+///
+/// ```
+/// use infermeter::outcome::TokenSource;
+///
+/// let is_estimate = |source| matches!(source, TokenSource::Counted | TokenSource::Unknown);
+/// assert!(!is_estimate(TokenSource::Usage));
+/// assert_eq!(TokenSource::Usage.label(), "usage");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenSource {
@@ -99,6 +136,13 @@ pub enum TokenSource {
 }
 
 /// Why a measured response was passed through without being read.
+///
+/// ```
+/// use infermeter::outcome::Unread;
+///
+/// let labels: Vec<_> = Unread::ALL.iter().map(|reason| reason.label()).collect();
+/// assert_eq!(labels, ["compressed", "too_long", "unknown_format"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unread {
@@ -111,6 +155,13 @@ pub enum Unread {
 }
 
 /// Why a reading of an engine or a source was not published.
+///
+/// ```
+/// use infermeter::outcome::Dropped;
+///
+/// assert!(Dropped::ALL.contains(&Dropped::Negative));
+/// assert_eq!(Dropped::Negative.label(), "negative");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dropped {
