@@ -94,6 +94,12 @@ pub const UPSTREAM_LABELS: [&str; 2] = [label::UPSTREAM, label::VARIANT];
 
 /// Every label name that a family can have, each once, in alphabetical order. Those of
 /// [upstreams](UPSTREAM_LABELS) are not among them.
+///
+/// ```
+/// use infermeter::names::{self, label};
+///
+/// assert!(names::catalogue_labels().any(|known| known == label::MODEL_NAME));
+/// ```
 pub fn catalogue_labels() -> impl Iterator<Item = &'static str> {
     let labels: BTreeSet<_> = CATALOGUE.iter().flat_map(|family| family.labels).copied().collect();
     labels.into_iter()
@@ -103,6 +109,14 @@ pub fn catalogue_labels() -> impl Iterator<Item = &'static str> {
 /// must be told them; [`Bridge`](crate::exporter::Bridge) shows how.
 ///
 /// A family whose bounds were [set](crate::record::MeterBuilder::buckets) needs those instead.
+///
+/// ```
+/// use infermeter::names::{self, Naming};
+///
+/// let (name, bounds) = names::buckets(&Naming::neutral()).next().unwrap();
+/// assert_eq!(name, "llm_time_in_queue_seconds");
+/// assert_eq!(bounds[0], 0.001);
+/// ```
 pub fn buckets(naming: &Naming) -> impl Iterator<Item = (String, &'static [f64])> {
     CATALOGUE.iter().filter_map(|family| Some((naming.name(family), family.buckets?)))
 }

@@ -6,10 +6,24 @@
 use std::{error, fmt};
 
 /// Upper bounds of a histogram's buckets, without `+Inf`: finite, above 0 and strictly rising.
+///
+/// ```
+/// use infermeter::names::Buckets;
+///
+/// assert_eq!(Buckets::new([0.1, 1.0, 10.0]).unwrap().bounds(), [0.1, 1.0, 10.0]);
+/// assert_eq!(Buckets::tokens(8).bounds(), [1.0, 2.0, 5.0, 8.0]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets(Box<[f64]>);
 
 /// Bounds that cannot be used; the message says which one, why, and what is allowed.
+///
+/// ```
+/// use infermeter::names::Buckets;
+///
+/// let error = Buckets::new([0.5, 0.1]).unwrap_err();
+/// assert!(error.to_string().starts_with("bucket bound 2 is 0.1, after 0.5"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct BucketsError(Problem);
 

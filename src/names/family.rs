@@ -3,6 +3,13 @@
 use super::label;
 
 /// What a family's values do over time; the word after `# TYPE`.
+///
+/// ```
+/// use infermeter::names::{Kind, TIME_IN_QUEUE_SECONDS};
+///
+/// assert_eq!(TIME_IN_QUEUE_SECONDS.kind, Kind::Histogram);
+/// assert_eq!(Kind::Histogram.as_str(), "histogram");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -15,6 +22,13 @@ pub enum Kind {
 }
 
 /// What one unit of a family's value is.
+///
+/// ```
+/// use infermeter::names::{TIME_IN_QUEUE_SECONDS, Unit};
+///
+/// assert_eq!(TIME_IN_QUEUE_SECONDS.unit, Unit::Seconds);
+/// assert_eq!(Unit::Seconds.as_str(), "seconds");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unit {
@@ -63,6 +77,15 @@ pub enum Unit {
 }
 
 /// When a family is on the page.
+///
+/// ```
+/// use infermeter::names::{LORA_REQUESTS_INFO, Presence, REQUEST_TOTAL};
+///
+/// assert_eq!(REQUEST_TOTAL.presence, Presence::Always);
+/// if let Presence::When(condition) = LORA_REQUESTS_INFO.presence {
+///     println!("{}: {condition}", LORA_REQUESTS_INFO.name);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// From the first scrape on, at 0 where nothing has happened yet.
@@ -72,6 +95,15 @@ pub enum Presence {
 }
 
 /// One metric family: everything about it but its values.
+///
+/// ```
+/// use infermeter::names::{CATALOGUE, REQUEST_TOTAL};
+///
+/// assert_eq!(REQUEST_TOTAL.labels, ["model_name"]);
+/// for family in CATALOGUE {
+///     println!("{} ({}): {}", family.name, family.unit.as_str(), family.help);
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Family {

@@ -5,6 +5,13 @@ use std::{error, fmt};
 use super::catalogue_labels;
 
 /// A label that stands on every series of the page with the same value.
+///
+/// ```
+/// use infermeter::names::StaticLabel;
+///
+/// let label = StaticLabel::new("region", "eu").unwrap();
+/// assert_eq!([label.key(), label.value()], ["region", "eu"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticLabel {
     key: String,
@@ -12,6 +19,13 @@ pub struct StaticLabel {
 }
 
 /// A label name that cannot be used; the message says which rule it breaks.
+///
+/// ```
+/// use infermeter::names::StaticLabel;
+///
+/// let error = StaticLabel::new("my-region", "eu").unwrap_err();
+/// assert!(error.to_string().starts_with(r#"the static label "my-region" is no label name"#));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelError {
     key: String,

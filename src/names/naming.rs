@@ -8,6 +8,14 @@ use super::Family;
 ///
 /// The default is [`Naming::vllm`]. Families named `infermeter_*` and `process_*` keep their
 /// name under any naming.
+///
+/// ```
+/// use infermeter::names::{Naming, REQUEST_TOTAL, REQUESTS_TOTAL};
+///
+/// let naming = Naming::prefix("acme_").unwrap();
+/// assert_eq!(naming.name(&REQUEST_TOTAL), "acme_request_total");
+/// assert_eq!(naming.name(&REQUESTS_TOTAL), "infermeter_requests_total");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     prefix: Cow<'static, str>,
@@ -15,6 +23,13 @@ pub struct Naming {
 }
 
 /// A prefix that cannot be used; the message says why and what is allowed.
+///
+/// ```
+/// use infermeter::names::Naming;
+///
+/// let error = Naming::prefix("my-llm_").unwrap_err();
+/// assert!(error.to_string().starts_with(r#"the metric prefix "my-llm_" has '-' as character 3"#));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamingError {
     given: String,
