@@ -10,6 +10,17 @@ use crate::{
 };
 
 /// This process, read anew with each sample. See the [module docs](super).
+///
+/// ```
+/// use infermeter::{Meter, names::{PROCESS_THREADS, source}, process::Process, record::Collect};
+///
+/// let meter = Meter::new();
+/// if let Some(process) = Process::own() {
+///     meter.watch(source::PROCESS, process);
+///     meter.sample(); // an exporter does it
+///     println!("{:?} threads", meter.collect().series(&PROCESS_THREADS)[0].gauge());
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Process {
     files: Files,

@@ -11,6 +11,17 @@ use crate::process::{
 };
 
 /// What a sum of memory is a sum of.
+///
+/// ```
+/// use infermeter::process::{MemoryKind, ProcessTree};
+///
+/// fn is_exact(tree: &ProcessTree) -> bool {
+///     tree.memory_kind() == Some(MemoryKind::Pss)
+/// }
+///
+/// let nobody_yet = ProcessTree::listening(["127.0.0.1:8000".parse().unwrap()]);
+/// assert!(!is_exact(&nobody_yet));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryKind {

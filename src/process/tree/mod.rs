@@ -48,6 +48,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 ///
 /// What cannot be read of all of them is not told. When the first one ends, or its number is that of
 /// another process, the sample fails, and all of it vanishes.
+///
+/// ```
+/// use infermeter::{Meter, names::source, process::ProcessTree};
+///
+/// // Whoever listens there, now or later.
+/// let tree = ProcessTree::listening(["127.0.0.1:8000".parse().unwrap()]);
+/// assert_eq!(tree.pid(), None); // looked for by the first sample
+/// Meter::new().watch(source::PROCESS, tree);
+/// ```
 #[derive(Debug)]
 pub struct ProcessTree {
     files: Files,
@@ -62,6 +71,14 @@ pub struct ProcessTree {
 type Ids = Arc<Mutex<Vec<u32>>>;
 
 /// Why there is no such process; the message says what is allowed.
+///
+/// ```
+/// use infermeter::process::ProcessTree;
+///
+/// let own = std::process::id();
+/// let error = ProcessTree::of(own).unwrap_err();
+/// assert!(error.to_string().starts_with(&format!("process {own} cannot be watched: ")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessError {
     pid: u32,
