@@ -15,6 +15,17 @@ use crate::{
 ///
 /// Cheap to clone, callable from anywhere; each call takes a short lock, so tell once a step rather
 /// than for each request. All clones and all handles of the same model and rank are one.
+///
+/// ```
+/// use infermeter::{Meter, names, record::Collect};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// let engine = meter.engine("0");
+/// engine.running(3);
+/// engine.iteration(512); // one step, which worked on so many tokens
+///
+/// assert_eq!(meter.collect().series(&names::NUM_REQUESTS_RUNNING)[0].gauge(), Some(3.0));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
     meter: Meter,

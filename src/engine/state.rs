@@ -11,6 +11,13 @@ use crate::{
 };
 
 /// What an engine says of itself at one moment. `None` is not known, and not published.
+///
+/// ```
+/// use infermeter::{Meter, engine::EngineState};
+///
+/// let engine = Meter::new().model("tiny-words").engine("0");
+/// engine.tell(EngineState { running: Some(3), waiting: Some(0), ..EngineState::default() });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineState {
     /// How full its KV cache is.
@@ -32,6 +39,18 @@ pub struct EngineState {
 }
 
 /// How full a KV cache is.
+///
+/// ```
+/// use infermeter::{Meter, engine::KvUsage, names, record::Collect};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// let engine = meter.engine("0");
+/// engine.kv(KvUsage { used_blocks: 25, total_blocks: 100, block_size: 16, tokens: Some(320) });
+///
+/// let readings = meter.collect();
+/// assert_eq!(readings.series(&names::KV_CACHE_USAGE_PERC)[0].gauge(), Some(0.25));
+/// assert_eq!(readings.series(&names::GPU_CACHE_USAGE_RATIO)[0].gauge(), Some(0.2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvUsage {
     /// Blocks in use. Cached blocks of ended requests that can be evicted are not.
@@ -45,6 +64,13 @@ pub struct KvUsage {
 }
 
 /// LoRA adapters of an engine. The order of their names says nothing, and is not kept.
+///
+/// ```
+/// use infermeter::{Meter, engine::Lora};
+///
+/// let engine = Meter::new().model("tiny-words").engine("0");
+/// engine.lora(Lora { max: 4, running: vec!["tiny-sql".to_owned()], waiting: Vec::new() });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lora {
     /// How many may be loaded at once.

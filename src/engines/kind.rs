@@ -12,6 +12,18 @@ use crate::{
 };
 
 /// An engine whose page is known.
+///
+/// ```
+/// use infermeter::{engines::{EngineKind, Page}, names};
+///
+/// let page = b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3\n";
+/// let page = Page::parse(page).unwrap();
+/// let kind = EngineKind::of(&page).unwrap();
+/// assert_eq!(kind, EngineKind::Vllm);
+///
+/// let readings = kind.readings(&page, "tiny-words");
+/// assert_eq!(readings.series(&names::NUM_REQUESTS_RUNNING)[0].gauge(), Some(3.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineKind {

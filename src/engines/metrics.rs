@@ -37,6 +37,13 @@ const LISTED_EVERY: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(fetch::LIMIT.as_secs() + 1);
 
 /// An engine whose page is read. See the [module docs](super).
+///
+/// ```
+/// use infermeter::engines::{EngineKind, EngineMetrics};
+///
+/// let engine = EngineMetrics::at("http://127.0.0.1:8000").unwrap().kind(EngineKind::Vllm);
+/// assert_eq!(engine.page_url(), "http://127.0.0.1:8000/metrics");
+/// ```
 #[derive(Clone, Debug)]
 pub struct EngineMetrics {
     client: Client,
@@ -50,11 +57,28 @@ pub struct EngineMetrics {
 }
 
 /// A URL, or certificates, that cannot be used; the message says what is wrong and what is allowed.
+///
+/// ```
+/// use infermeter::engines::EngineMetrics;
+///
+/// let error = EngineMetrics::at("127.0.0.1:8000").unwrap_err();
+/// assert!(error.to_string().contains("it is not a whole URL; allowed is http://HOST"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineError(String);
 
 /// An engine that is a source of a meter. [`run`](Self::run) keeps its readings fresh; dropped, they
 /// are gone.
+///
+/// ```no_run
+/// use infermeter::{Meter, engines::{EngineMetrics, EngineWatch}};
+///
+/// # async fn run(meter: Meter) -> Result<(), infermeter::engines::EngineError> {
+/// let watch: EngineWatch = EngineMetrics::at("http://127.0.0.1:8000")?.watch(&meter).await;
+/// tokio::spawn(watch.run());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nobody asks the engine again until it runs"]
 pub struct EngineWatch {

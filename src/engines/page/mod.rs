@@ -31,6 +31,14 @@ pub struct Page {
 }
 
 /// A page that is too much; the message says of what, and how much is allowed.
+///
+/// ```
+/// use infermeter::engines::{Page, PageError};
+///
+/// let page = vec![b'\n'; 10 * 1024 * 1024 + 1];
+/// assert_eq!(Page::parse(&page), Err(PageError::TooLong));
+/// assert!(PageError::TooLong.to_string().starts_with("the page is too long; allowed are"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageError {
