@@ -15,6 +15,24 @@ use super::limit::Place;
 /// request; or that of a refusal.
 ///
 /// Frames, trailers, size hints and errors are the inner body's own.
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use infermeter::{AdmissionLayer, Meter, admission::ResponseBody};
+/// use tower::{Layer, ServiceExt};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let service = AdmissionLayer::new(&Meter::new(), 8).layer(words);
+/// let answer = service.oneshot(http::Request::new(())).await.unwrap();
+/// let body: ResponseBody<String> = answer.into_body();
+/// assert_eq!(body.collect().await.unwrap().to_bytes(), "three small words");
+/// # }
+/// ```
 #[derive(Debug)]
 #[pin_project]
 pub struct ResponseBody<B> {

@@ -16,6 +16,22 @@ use super::{ResponseBody, layer::Admit, limit::Place, turn::Turn};
 use crate::record::RequestMeter;
 
 /// The response future of [`Admission`](super::Admission).
+///
+/// ```
+/// use infermeter::{AdmissionLayer, Meter, admission::ResponseFuture};
+/// use tower::{Layer, Service};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let mut service = AdmissionLayer::new(&Meter::new(), 8).layer(words);
+/// let answer: ResponseFuture<_, _> = service.call(http::Request::new(()));
+/// assert_eq!(answer.await.unwrap().status(), 200);
+/// # }
+/// ```
 #[pin_project]
 pub struct ResponseFuture<S: Service<Request<B>>, B> {
     #[pin]

@@ -11,6 +11,16 @@ use crate::record::Meter;
 /// docs](crate::admission).
 ///
 /// All services that it makes share one limit and one queue, and so do its clones.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use infermeter::{AdmissionLayer, Meter};
+///
+/// let layer = AdmissionLayer::new(&Meter::new().model("tiny-words"), 8)
+///     .max_waiting(16)
+///     .wait_limit(Duration::from_secs(30));
+/// ```
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
     admit: Admit,

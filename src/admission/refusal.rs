@@ -6,6 +6,13 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::{ResponseBody, layer::Terms};
 
 /// What status refused requests get: one of the two that clients understand as "later".
+///
+/// ```
+/// use infermeter::{AdmissionLayer, Meter, admission::Refusal};
+///
+/// assert_eq!(Refusal::default().status(), 429);
+/// let layer = AdmissionLayer::new(&Meter::new(), 8).refuse_with(Refusal::ServiceUnavailable);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -9,6 +9,21 @@ use tower::Service;
 use super::{ResponseBody, ResponseFuture, layer::Admit};
 
 /// Lets so many requests into the service inside. See the [module docs](crate::admission).
+///
+/// ```
+/// use infermeter::{AdmissionLayer, Meter, admission::Admission};
+/// use tower::{Layer, ServiceExt};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let nobody: Admission<_> = AdmissionLayer::new(&Meter::new(), 0).layer(words);
+/// assert_eq!(nobody.oneshot(http::Request::new(())).await.unwrap().status(), 429);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Admission<S> {
     inner: S,

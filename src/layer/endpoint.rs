@@ -17,6 +17,14 @@ use crate::{
 /// `completion`, `api/chat` and `api/generate`, at the root or below a mount that ends in a version
 /// (`/v1`, `/openai/v1`), and every gRPC call, of which only the end is observed: there the service
 /// can tell the rest by [`RequestMeter`](crate::RequestMeter).
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, layer::Endpoint, wire::Wire};
+///
+/// let words = Endpoint::new("words", Wire::openai());
+/// assert_eq!(words.label(), "words");
+/// let layer = InferenceLayer::new(Meter::new()).endpoint("/my/words", words);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     label: Arc<str>,

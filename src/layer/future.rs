@@ -22,9 +22,43 @@ use crate::{
 };
 
 /// The body of a response that passed the layer: the inner one, watched.
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use infermeter::{InferenceLayer, Meter, layer::ResponseBody};
+/// use tower::{Layer, ServiceExt};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let service = InferenceLayer::new(Meter::new()).layer(words);
+/// let answer = service.oneshot(http::Request::new(())).await.unwrap();
+/// let body: ResponseBody<String> = answer.into_body();
+/// assert_eq!(body.collect().await.unwrap().to_bytes(), "three small words");
+/// # }
+/// ```
 pub type ResponseBody<B> = ObservedBody<B, RequestObserver>;
 
 /// The response future of [`InferenceService`](super::InferenceService).
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, layer::ResponseFuture};
+/// use tower::{Layer, Service};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let mut service = InferenceLayer::new(Meter::new()).layer(words);
+/// let answer: ResponseFuture<_, _> = service.call(http::Request::new(()));
+/// assert_eq!(answer.await.unwrap().status(), 200);
+/// # }
+/// ```
 #[pin_project]
 pub struct ResponseFuture<S: Service<Request<B>>, B> {
     #[pin]

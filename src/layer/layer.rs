@@ -12,12 +12,29 @@ use super::{Endpoint, InferenceService, endpoint::Endpoints};
 use crate::record::{Ended, Meter, ModelId, OnEnd};
 
 /// Measures the requests that pass through. See the [module docs](crate::layer).
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use infermeter::{InferenceLayer, Meter};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// let app: Router = Router::new()
+///     .route("/v1/completions", post(|| async { "three small words" }))
+///     .layer(InferenceLayer::new(meter));
+/// ```
 #[derive(Clone, Debug)]
 pub struct InferenceLayer {
     pub(super) config: Arc<Config>,
 }
 
 /// What marks the end of the queue.
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, Start};
+///
+/// assert_eq!(Start::default(), Start::Call);
+/// let layer = InferenceLayer::new(Meter::new()).start(Start::Reported);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {

@@ -19,6 +19,24 @@ use super::{
 use crate::record::{Asked, ModelId, Record, RequestMeter, TenantId};
 
 /// Measures the requests of the service inside. See the [module docs](crate::layer).
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, layer::InferenceService, names, record::*};
+/// use tower::{Layer, ServiceExt};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let meter = Meter::new();
+/// let service: InferenceService<_> = InferenceLayer::new(meter.clone()).layer(words);
+/// let request = http::Request::post("/v1/completions").body(()).unwrap();
+/// service.oneshot(request).await.unwrap();
+/// assert_eq!(meter.collect().series(&names::REQUEST_TOTAL)[0].value, Value::Counter(1));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct InferenceService<S> {
     inner: S,

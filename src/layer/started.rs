@@ -9,10 +9,31 @@ use crate::record::RequestMeter;
 
 /// Ends the queue time of a request when it comes through here: put it innermost, with
 /// [`Start::Reported`](super::Start::Reported) on the [`InferenceLayer`](super::InferenceLayer).
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use infermeter::{InferenceLayer, Meter, Start, layer::StartedLayer};
+///
+/// let app: Router = Router::new()
+///     .route("/v1/completions", post(|| async { "three small words" }))
+///     .layer(StartedLayer)
+///     .layer(InferenceLayer::new(Meter::new()).start(Start::Reported));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StartedLayer;
 
 /// The service that [`StartedLayer`] makes.
+///
+/// ```
+/// use infermeter::layer::{Started, StartedLayer};
+/// use tower::Layer;
+/// # use tower::service_fn;
+///
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let service: Started<_> = StartedLayer.layer(words);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Started<S> {
     inner: S,
