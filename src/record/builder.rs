@@ -17,6 +17,17 @@ const MAX_MODELS: u16 = 64;
 const MAX_TENANTS: u16 = 64;
 
 /// Sets up a [`Meter`]: buckets, static labels, caps.
+///
+/// ```
+/// use infermeter::{Meter, names};
+///
+/// let meter = Meter::builder()
+///     .label("region", "eu")
+///     .buckets(&names::TIME_IN_QUEUE_SECONDS, [0.1, 1.0, 10.0])
+///     .build()
+///     .unwrap();
+/// assert_eq!(meter.labels()[0].value(), "eu");
+/// ```
 #[derive(Clone, Debug)]
 pub struct MeterBuilder {
     labels: Vec<StaticLabel>,
@@ -27,6 +38,14 @@ pub struct MeterBuilder {
 }
 
 /// A meter that cannot be; the message says what is wrong and what is allowed.
+///
+/// ```
+/// use infermeter::{Meter, record::MeterError};
+///
+/// let error = Meter::builder().max_models(0).build().unwrap_err();
+/// assert_eq!(error, MeterError::MaxModels(0));
+/// assert!(error.to_string().starts_with("max_models is 0; allowed are 1 to"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MeterError {

@@ -10,6 +10,16 @@ use crate::names::{self, Family, StaticLabel};
 /// Consistent means that the identities of the contract hold within one view, at any moment:
 /// `infermeter_requests_received_total = request_total + infermeter_requests_in_flight` (summed)
 /// and `request_total = success + failure + aborted` per model.
+///
+/// ```
+/// use infermeter::{Meter, record::Collect};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// meter.sample(); // now and then
+/// for family in meter.collect().families {
+///     println!("{}: {} series", family.family.name, family.series.len());
+/// }
+/// ```
 pub trait Collect: Send + Sync + 'static {
     /// Takes a view. A family or a series that is absent in it is gone.
     fn collect(&self) -> Readings;
@@ -20,6 +30,14 @@ pub trait Collect: Send + Sync + 'static {
 }
 
 /// Families in the order of the catalogue, each with its series.
+///
+/// ```
+/// use infermeter::{names, record::{Readings, Value}};
+///
+/// let mut readings = Readings::default();
+/// readings.push(&names::PROCESS_THREADS, [], Value::Gauge(4.0));
+/// assert_eq!(readings.series(&names::PROCESS_THREADS)[0].gauge(), Some(4.0));
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Readings {
@@ -34,6 +52,18 @@ pub struct Readings {
 }
 
 /// A family of another page.
+///
+/// ```
+/// use infermeter::record::{OtherReadings, Readings};
+///
+/// # #[cfg(feature = "proxy")] {
+/// let page = b"# TYPE tiny_cache gauge\ntiny_cache 3\n";
+/// let page = infermeter::engines::Page::parse(page).unwrap();
+/// let mut readings = Readings::default();
+/// readings.others = page.families().iter().cloned().map(OtherReadings::from).collect();
+/// assert_eq!(&*readings.others[0].family.name, "tiny_cache");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OtherReadings {
@@ -46,6 +76,15 @@ pub struct OtherReadings {
 }
 
 /// The series of one family.
+///
+/// ```
+/// use infermeter::{Meter, record::{Collect, FamilyReadings}};
+///
+/// let readings = Meter::new().model("tiny-words").collect();
+/// let family: &FamilyReadings = &readings.families[0];
+/// let (name, value) = family.labels(&family.series[0]).next().unwrap();
+/// assert_eq!((name, &**value), ("model_name", "tiny-words"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FamilyReadings {
@@ -56,6 +95,15 @@ pub struct FamilyReadings {
 }
 
 /// One series.
+///
+/// ```
+/// use infermeter::{Meter, names, record::{Collect, Series}};
+///
+/// let readings = Meter::new().model("tiny-words").collect();
+/// let series: &Series = &readings.series(&names::REQUEST_TOTAL)[0];
+/// let model = series.label(&names::REQUEST_TOTAL, names::label::MODEL_NAME);
+/// assert_eq!(model.map(|model| &**model), Some("tiny-words"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Series {
@@ -67,6 +115,21 @@ pub struct Series {
 }
 
 /// The value of a series.
+///
+/// ```
+/// use infermeter::record::Value;
+///
+/// fn number(value: &Value) -> f64 {
+///     match value {
+///         Value::Counter(count) => *count as f64,
+///         Value::Histogram(reading) => reading.count() as f64,
+///         Value::FloatCounter(value) | Value::Gauge(value) => *value,
+///         _ => f64::NAN,
+///     }
+/// }
+///
+/// assert_eq!(number(&Value::Counter(3)), 3.0);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -81,6 +144,14 @@ pub enum Value {
 }
 
 /// A histogram as it stood.
+///
+/// ```
+/// use infermeter::record::HistogramReading;
+///
+/// let (bounds, counts) = ([0.1, 1.0].into(), [3, 1, 0].into());
+/// let reading = HistogramReading { bounds, counts, sum: 0.9 };
+/// assert_eq!(reading.count(), 4);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistogramReading {
     /// The upper bounds, rising, without `+Inf`.

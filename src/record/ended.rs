@@ -17,6 +17,16 @@ use crate::{
 /// A measured request that has ended: what was counted of it, and what is too much for a label.
 ///
 /// [`InferenceLayer::on_end`](crate::InferenceLayer::on_end) gives one for each.
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, outcome::Outcome, record::Ended};
+///
+/// let layer = InferenceLayer::new(Meter::new()).on_end(|ended: &Ended| {
+///     if let Outcome::Failure(reason) = ended.outcome {
+///         eprintln!("{}: {} after {:?}", ended.endpoint, reason.label(), ended.duration);
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Ended {

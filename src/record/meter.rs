@@ -32,6 +32,15 @@ const DEFAULT_MODEL: &str = "default";
 ///
 /// Cheap to clone; all clones share their numbers. Nothing of it is global, so that several meters
 /// can live side by side, one in each test for instance.
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, names, record::{Collect, Value}};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// let layer = InferenceLayer::new(meter.clone());
+///
+/// assert_eq!(meter.collect().series(&names::REQUEST_TOTAL)[0].value, Value::Counter(0));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Meter {
     shared: Arc<Shared>,

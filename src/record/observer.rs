@@ -14,6 +14,24 @@ use crate::{
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
 /// Watches the body of one measured response.
+///
+/// It is what watches the [body](crate::layer::ResponseBody) of a layer's answer:
+///
+/// ```
+/// use infermeter::{InferenceLayer, Meter, record::RequestObserver, stream::ObservedBody};
+/// use tower::{Layer, ServiceExt};
+/// # use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let words = service_fn(async |_: http::Request<()>| {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new("three small words".to_owned()))
+/// # });
+/// let service = InferenceLayer::new(Meter::new()).layer(words);
+/// let answer = service.oneshot(http::Request::new(())).await.unwrap();
+/// let body: ObservedBody<String, RequestObserver> = answer.into_body();
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RequestObserver {
     record: Arc<Record>,

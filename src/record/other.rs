@@ -1,6 +1,17 @@
 //! What stands on the page of somebody else, and on ours as it is.
 
 /// A family of another page, which no family of the catalogue is.
+///
+/// ```
+/// # #[cfg(feature = "proxy")] {
+/// use infermeter::engines::Page;
+///
+/// let page = b"# HELP tiny_cache Cells.\n# TYPE tiny_cache gauge\ntiny_cache 3\n";
+/// let page = Page::parse(page).unwrap();
+/// let family = &page.families()[0];
+/// assert_eq!((&*family.name, family.help.as_deref()), ("tiny_cache", Some("Cells.")));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OtherFamily {
@@ -15,6 +26,17 @@ pub struct OtherFamily {
 }
 
 /// The word after `# TYPE`.
+///
+/// ```
+/// use infermeter::record::OtherKind;
+///
+/// assert_eq!(OtherKind::Summary.as_str(), "summary");
+/// # #[cfg(feature = "proxy")] {
+/// # use infermeter::engines::Page;
+/// let page = Page::parse(b"tiny_cache 3\n").unwrap();
+/// assert_eq!(page.families()[0].kind, OtherKind::Untyped);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OtherKind {
@@ -31,6 +53,16 @@ pub enum OtherKind {
 }
 
 /// One line of a family.
+///
+/// ```
+/// # #[cfg(feature = "proxy")] {
+/// use infermeter::engines::Page;
+///
+/// let page = Page::parse(b"# TYPE tiny_cache gauge\ntiny_cache{rank=\"0\"} 3e2\n").unwrap();
+/// let sample = &page.families()[0].samples[0];
+/// assert_eq!((sample.label("rank"), sample.value, &*sample.text), (Some("0"), 300.0, "3e2"));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OtherSample {

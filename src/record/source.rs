@@ -70,6 +70,21 @@ static TOLD: &[&Family] = &[
 /// A closure is one. [`Meter::watch`](super::Meter::watch) hands it to the exporter, whose own
 /// thread samples it, once a second by default; so it may take a while, but while it does no other
 /// source is sampled.
+///
+/// ```
+/// use infermeter::{Meter, names, record::{Readings, Source, SourceError, Value}};
+///
+/// struct Threads(f64);
+///
+/// impl Source for Threads {
+///     fn sample(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+///         out.push(&names::PROCESS_THREADS, [], Value::Gauge(self.0));
+///         Ok(())
+///     }
+/// }
+///
+/// Meter::new().watch("threads", Threads(4.0));
+/// ```
 pub trait Source: Send + 'static {
     /// Writes what it reads now, for those families of the [catalogue](crate::names) that describe
     /// an engine, a process or a GPU. What is counted here cannot be told: it is dropped, and counted in
@@ -82,9 +97,31 @@ pub trait Source: Send + 'static {
 }
 
 /// Why a source could not be read; any error or text turns into one by `?` or `into`.
+///
+/// ```
+/// use infermeter::record::SourceError;
+///
+/// fn waiting(answer: &str) -> Result<f64, SourceError> {
+///     Ok(answer.parse()?)
+/// }
+///
+/// assert!(waiting("many").is_err());
+/// ```
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// How a source does.
+///
+/// ```
+/// use infermeter::{Meter, record::{Collect, Readings}};
+///
+/// let meter = Meter::new();
+/// meter.watch("scheduler", |_: &mut Readings| Err("it does not answer".into()));
+/// meter.sample(); // an exporter does it
+///
+/// let status = &meter.sources()[0];
+/// assert_eq!((&*status.name, status.up), ("scheduler", Some(false)));
+/// assert_eq!(status.error.as_deref(), Some("it does not answer"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceStatus {

@@ -22,6 +22,17 @@ use crate::{
 };
 
 /// A request that is kept after its end.
+///
+/// ```
+/// use infermeter::{Meter, record::KeptKind};
+///
+/// let meter = Meter::new();
+/// meter.keep_requests(false); // from here on
+/// for kept in meter.kept_requests(KeptKind::Slow) {
+///     let id = kept.ended.request_id.as_deref().unwrap_or("no id");
+///     println!("{id}: {:?} for {:?} tokens", kept.ended.duration, kept.ended.usage.completion);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeptRequest {
@@ -35,6 +46,16 @@ pub struct KeptRequest {
 }
 
 /// Which requests are kept: of each kind [`MOST`](Self::MOST).
+///
+/// ```
+/// use infermeter::{Meter, record::KeptKind};
+///
+/// let meter = Meter::new();
+/// meter.keep_requests(false);
+/// for kind in KeptKind::ALL {
+///     println!("{}: {}", kind.label(), meter.kept_requests(kind).len());
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptKind {
     /// The last ones that failed or were given up by their client.
@@ -46,6 +67,16 @@ pub enum KeptKind {
 }
 
 /// What engine and GPUs stood at in one moment: series of [some families](Self::FAMILIES).
+///
+/// ```
+/// use infermeter::{Meter, names, record::{Collect, Conditions}};
+///
+/// let meter = Meter::new().model("tiny-words");
+/// meter.keep_requests(false);
+/// let now = Conditions::of(&meter.collect());
+/// assert_eq!(now.series(&names::NUM_REQUESTS_RUNNING)[0].gauge(), Some(0.0));
+/// meter.conditions(now); // an exporter does it, once a second
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Conditions(Arc<[(&'static Family, Vec<Series>)]>);
 
