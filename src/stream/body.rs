@@ -26,6 +26,22 @@ use crate::wire::{Usage, Wire};
 ///
 /// Only [`end`](Self::end) must be there; it is called exactly once, also when the body is dropped,
 /// so it must not block. A panic in any of them costs its own work, not the response.
+///
+/// ```
+/// use infermeter::stream::{Observer, Summary};
+///
+/// struct Print;
+///
+/// impl Observer for Print {
+///     fn first_token(&mut self, at: tokio::time::Instant) {
+///         println!("the first token came {:?} ago", at.elapsed());
+///     }
+///
+///     fn end(&mut self, summary: Summary) {
+///         println!("{} bytes", summary.bytes);
+///     }
+/// }
+/// ```
 pub trait Observer {
     /// The first generated content came.
     fn first_token(&mut self, _at: Instant) {}
@@ -45,12 +61,29 @@ pub trait Observer {
 }
 
 /// A closure as an [`Observer`].
+///
+/// ```
+/// use infermeter::{stream::{ObservedBody, OnEnd, Summary}, wire::Wire};
+///
+/// let print = |summary: Summary| println!("{} bytes", summary.bytes);
+/// let body: ObservedBody<_, OnEnd<_>> = ObservedBody::new(String::new(), Wire::openai(), print);
+/// ```
 pub struct OnEnd<F>(Option<F>);
 
 /// Passes a body on, frame by frame, and watches it.
 ///
 /// Frames, trailers, size hints and errors are the inner body's own. See the [module
 /// docs](crate::stream) for an example.
+///
+/// ```
+/// use infermeter::{stream::{ObservedBody, Summary}, wire::Wire};
+///
+/// let answer = http::Response::new(r#"{"choices":[]}"#.to_owned());
+/// let watched = ObservedBody::response(answer, Wire::openai(), |summary: Summary| {
+///     println!("{}, {:?}", summary.outcome.label(), summary.usage);
+/// });
+/// assert_eq!(watched.status(), 200);
+/// ```
 #[pin_project]
 pub struct ObservedBody<B, O: Observer> {
     #[pin]

@@ -11,6 +11,17 @@ use crate::{
 };
 
 /// How a body came to its end.
+///
+/// ```
+/// use infermeter::{stream::{BodyEnd, ObservedBody}, wire::Wire};
+///
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let body = ObservedBody::new("never read".to_owned(), Wire::opaque(), move |summary| {
+///     tell.send(summary.end).ok();
+/// });
+/// drop(body);
+/// assert_eq!(told.recv(), Ok(BodyEnd::Dropped));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BodyEnd {
@@ -36,6 +47,17 @@ pub enum BodyEnd {
 }
 
 /// What a response body was: given once, when it has ended.
+///
+/// ```
+/// use infermeter::{stream::{ObservedBody, Summary}, wire::Wire};
+///
+/// fn bill(summary: Summary) {
+///     let tokens = summary.usage.completion.unwrap_or(0);
+///     println!("{tokens} tokens, {}, by {}", summary.outcome.label(), summary.source.label());
+/// }
+///
+/// let body = ObservedBody::new(String::new(), Wire::openai(), bill);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {

@@ -13,6 +13,25 @@ use super::json::{Raw, first, for_each, is_filled, object};
 /// spaces: none can break a line of a log. A format of your own keeps to that by itself.
 ///
 /// NB: some engines repeat the prompt in a message.
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use infermeter::{stream::{ObservedBody, Summary}, wire::Wire};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let answer = r#"{"error":{"message":"busy","type":"overloaded_error","code":503}}"#;
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let body = ObservedBody::new(answer.to_owned(), Wire::openai(), move |summary: Summary| {
+///     tell.send(summary).ok();
+/// });
+/// body.collect().await.unwrap();
+///
+/// let error = told.recv().unwrap().error.unwrap();
+/// assert_eq!(error.r#type.as_deref(), Some("overloaded_error"));
+/// assert_eq!(error.code.as_deref(), Some("503"));
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorDetails {

@@ -43,6 +43,12 @@ use crate::outcome::{FinishReason, TokenSource};
 /// Which format a response body is written in.
 ///
 /// Cheap to clone; makes a fresh [`WireFormat`] for every response.
+///
+/// ```
+/// use infermeter::{layer::Endpoint, wire::Wire};
+///
+/// let endpoint = Endpoint::new("words", Wire::anthropic());
+/// ```
 #[derive(Clone)]
 pub struct Wire(Kind);
 
@@ -59,6 +65,33 @@ enum Kind {
 /// A format sees every event of a stream in order ([`event`](Self::event)), or one whole body
 /// ([`whole`](Self::whole)), and is asked for its [`facts`](Self::facts) once, at the end. It must
 /// never panic, whatever the bytes are, and must keep a bounded amount of memory.
+///
+/// ```
+/// use infermeter::{outcome::TokenSource, wire::*};
+///
+/// // Whole answers, in which each word is a token.
+/// #[derive(Default)]
+/// struct Words(Facts);
+///
+/// impl WireFormat for Words {
+///     fn event<'a>(&mut self, _: Event<'a>, _: &mut dyn FnMut(Progress)) -> Option<Varying<'a>> {
+///         None
+///     }
+///     fn whole(&mut self, body: &[u8]) {
+///         let words = body.split(u8::is_ascii_whitespace).count();
+///         self.0.usage.completion = Some(words as u64);
+///         self.0.source = Some(TokenSource::Counted);
+///     }
+///     fn so_far(&self) -> Usage {
+///         self.0.usage
+///     }
+///     fn facts(&self) -> Facts {
+///         self.0.clone()
+///     }
+/// }
+///
+/// let wire = Wire::custom(|| Box::new(Words::default()));
+/// ```
 pub trait WireFormat: Send + Sync {
     /// Reads one event of a stream; tells `content` of each choice that got tokens with it.
     ///
@@ -101,6 +134,11 @@ pub trait WireFormat: Send + Sync {
 }
 
 /// One event of a stream, as bytes: a server-sent event, or a line of JSON.
+///
+/// ```
+/// let event = infermeter::wire::Event { name: b"word", data: b"small" };
+/// assert_eq!(std::str::from_utf8(event.data), Ok("small"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The event's name; empty where it has none.
@@ -110,6 +148,13 @@ pub struct Event<'a> {
 }
 
 /// Generated content that came with one event.
+///
+/// ```
+/// use infermeter::wire::Progress;
+///
+/// // What a format says to `content` of one token of the first choice.
+/// let progress = Progress { choice: 0, tokens: 1 };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Which choice it belongs to: a small number, dense from 0 in order of appearance.
@@ -119,6 +164,12 @@ pub struct Progress {
 }
 
 /// The one text by which the events of a stream differ while nothing but content comes.
+///
+/// ```
+/// let data = r#"{"text":"small"}"#;
+/// let varying = infermeter::wire::Varying { choice: 0, text: &data[8..15] };
+/// assert_eq!(varying.text, r#""small""#);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Varying<'a> {
     /// The choice that gets one token with every such event.
@@ -131,6 +182,12 @@ pub struct Varying<'a> {
 pub(crate) const MOST_TOKENS: u64 = u32::MAX as u64;
 
 /// What a response told about its request.
+///
+/// ```
+/// let mut facts = infermeter::wire::Facts::default();
+/// facts.usage.completion = Some(2);
+/// facts.done = true;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Facts {
@@ -156,6 +213,12 @@ pub struct Facts {
 }
 
 /// Token counts of one request. `None` is "not told", which is not 0.
+///
+/// ```
+/// let mut usage = infermeter::wire::Usage::default();
+/// usage.prompt = Some(3);
+/// assert_eq!((usage.prompt, usage.completion), (Some(3), None));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
@@ -170,6 +233,11 @@ pub struct Usage {
 }
 
 /// The choice with the most tokens.
+///
+/// ```
+/// let mut facts = infermeter::wire::Facts::default();
+/// facts.longest = Some(infermeter::wire::Longest { choice: 0, tokens: 2, exact: true });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Longest {
     /// Its number, as in [`Progress::choice`].
@@ -182,6 +250,12 @@ pub struct Longest {
 }
 
 /// How generation ended.
+///
+/// ```
+/// use infermeter::{outcome::FinishReason, wire::Finish};
+///
+/// let finish = Finish::Reason(FinishReason::from_engine("stop"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finish {
@@ -192,6 +266,11 @@ pub enum Finish {
 }
 
 /// An error inside a body.
+///
+/// ```
+/// let mut facts = infermeter::wire::Facts::default();
+/// facts.error = Some(infermeter::wire::ErrorKind::ContextLength);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -82,6 +82,17 @@ use crate::{
 };
 
 /// One answer, recorded or made by hand, and what is known of it.
+///
+/// ```
+/// use infermeter::{outcome::*, stream::conformance::Sample};
+///
+/// let body = r#"{"choices":[{"index":0,"text":"one two","finish_reason":"stop"}],
+///     "usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+/// let sample = Sample::new("two words", "application/json", body)
+///     .ends(Outcome::Success(FinishReason::Stop))
+///     .prompt(3)
+///     .completion(2, TokenSource::Usage);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sample {
     name: String,
@@ -102,6 +113,15 @@ pub struct Sample {
 /// # Panics
 ///
 /// Where a property does not hold.
+///
+/// ```
+/// use infermeter::{outcome::*, stream::conformance::{Sample, check}, wire::Wire};
+///
+/// let body = r#"{"error":{"message":"busy","type":"overloaded_error"}}"#;
+/// let sample = Sample::new("an error", "application/json", body)
+///     .ends(Outcome::Failure(FailureReason::StreamError));
+/// check(&Wire::openai(), &[sample]);
+/// ```
 pub fn check(wire: &Wire, samples: &[Sample]) {
     for sample in samples {
         let whole = Run::of(wire, sample, [sample.body.clone()], Ending::Eof);
@@ -121,6 +141,13 @@ pub fn check(wire: &Wire, samples: &[Sample]) {
 /// # Panics
 ///
 /// Where that does not hold.
+///
+/// ```
+/// use infermeter::{stream::conformance::check_bytes, wire::Wire};
+///
+/// let body = b"data: {\"choices\":[{\"index\":0,\"text\":\"one\"}]}\n\ndata: \xff\n\n";
+/// check_bytes(&Wire::openai(), &http::HeaderMap::new(), body, &[1, 3]);
+/// ```
 pub fn check_bytes(wire: &Wire, headers: &HeaderMap, body: &[u8], sizes: &[usize]) {
     let body = Bytes::copy_from_slice(body);
     let sample = Sample::new("any bytes", "", body.clone()).head(StatusCode::OK, headers.clone());
