@@ -92,6 +92,13 @@ pub trait GpuBackend: Send + 'static {
 }
 
 /// An error that a GPU reports by itself.
+///
+/// ```
+/// use infermeter::gpu::{GpuEvent, ProbeError};
+///
+/// // What `GpuBackend::event` may answer: error 79 of the first GPU of the list.
+/// let answer: Result<_, ProbeError> = Ok(Some(GpuEvent { place: 0, xid: 79 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuEvent {
     /// The place of the GPU in the list.
@@ -101,6 +108,14 @@ pub struct GpuEvent {
 }
 
 /// What is to be read.
+///
+/// ```
+/// use infermeter::gpu::{Quantity, Wanted};
+///
+/// let wanted = Wanted::default();
+/// let is_read = |quantity: Quantity| wanted.extended || !quantity.is_extended();
+/// assert_eq!([Quantity::Power, Quantity::SmActive].map(is_read), [true, false]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wanted {
@@ -111,6 +126,14 @@ pub struct Wanted {
 }
 
 /// Why GPUs cannot be read.
+///
+/// ```
+/// use infermeter::gpu::{ErrorKind, ProbeError};
+///
+/// let error = ProbeError::new(ErrorKind::Permission, "only root may open it");
+/// assert_eq!(error.kind(), ErrorKind::Permission);
+/// assert_eq!(error.to_string(), "only root may open it");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeError {
     kind: ErrorKind,
@@ -118,6 +141,13 @@ pub struct ProbeError {
 }
 
 /// What kind of error it is.
+///
+/// ```
+/// use infermeter::gpu::{ErrorKind, ProbeError};
+///
+/// let error = ProbeError::new(ErrorKind::Lost, "it fell off the bus");
+/// assert_eq!(error.kind().label(), "lost");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -14,6 +14,21 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(200);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// Sets up a [`GpuProbe`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use infermeter::{Meter, gpu::{DeviceSelection, GpuProbe}};
+///
+/// # #[cfg(feature = "nvml")] {
+/// let probe = GpuProbe::nvml()
+///     .devices(DeviceSelection::list("0,1").unwrap())
+///     .interval(Duration::from_secs(5))
+///     .on_notice(|notice| eprintln!("{notice}"))
+///     .watch(&Meter::new())
+///     .unwrap();
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is read before it is told which meter is to have it"]
 pub struct GpuProbeBuilder<B> {

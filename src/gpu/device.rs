@@ -11,6 +11,14 @@ const TEMPERATURES: RangeInclusive<f64> = -273.15..=1000.0;
 const MOST: f64 = 1e18;
 
 /// What a GPU is, or a MIG instance of one.
+///
+/// ```
+/// use infermeter::gpu::Device;
+///
+/// let (uuid, name) = ("GPU-8932f937".to_owned(), "Tiny 1".to_owned());
+/// let device = Device { index: 0, uuid, name, ..Device::default() };
+/// assert!(device.instance.is_none(), "a whole GPU");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Its number, as the driver counts; of an instance, that of its GPU.
@@ -32,6 +40,14 @@ pub struct Device {
 }
 
 /// A part of a GPU (MIG).
+///
+/// ```
+/// use infermeter::gpu::{Device, Instance};
+///
+/// let parent_uuid = "GPU-8932f937".to_owned();
+/// let part = Instance { parent_uuid, gpu_instance: 1, ..Instance::default() };
+/// let device = Device { uuid: "MIG-1".to_owned(), instance: Some(part), ..Device::default() };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
     /// The identity of the whole.
@@ -45,9 +61,24 @@ pub struct Instance {
 }
 
 /// A number, or why there is none.
+///
+/// ```
+/// use infermeter::gpu::{Absent, Reading};
+///
+/// let readings: [Reading; 2] = [Ok(75.0), Err(Absent::NotSupported)];
+/// assert_eq!(readings.into_iter().flatten().sum::<f64>(), 75.0);
+/// ```
 pub type Reading = Result<f64, Absent>;
 
 /// Why there is no number.
+///
+/// ```
+/// use infermeter::gpu::{Absent, DeviceReadings, Quantity};
+///
+/// let nothing = DeviceReadings::default();
+/// assert_eq!(nothing.get(Quantity::Power), Err(Absent::NotAsked));
+/// assert_eq!(Absent::NotSupported.to_string(), "not supported by this device");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Absent {
@@ -64,6 +95,16 @@ pub enum Absent {
 }
 
 /// What was read of one GPU at one moment.
+///
+/// ```
+/// use infermeter::gpu::{Absent, DeviceReadings, Quantity};
+///
+/// let mut readings = DeviceReadings::default();
+/// readings.set(Quantity::Power, Ok(75.0));
+/// readings.set(Quantity::Utilization, Ok(1.5)); // cannot be
+/// assert_eq!(readings.get(Quantity::Power), Ok(75.0));
+/// assert_eq!(readings.get(Quantity::Utilization), Err(Absent::Impossible(1.5)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceReadings(BTreeMap<Quantity, Reading>);
 

@@ -7,6 +7,19 @@ use std::{
 };
 
 /// Something that happened; said once when it begins, and not with each sample.
+///
+/// ```
+/// use infermeter::gpu::{GpuBackend, GpuProbe, GpuProbeBuilder, Notice};
+///
+/// fn log(notice: &Notice) {
+///     let level = if notice.is_warning() { "warning" } else { "info" };
+///     eprintln!("{level}: {notice}");
+/// }
+///
+/// fn logged<B: GpuBackend>(backend: B) -> GpuProbeBuilder<B> {
+///     GpuProbe::builder(backend).on_notice(log)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     is_warning: bool,

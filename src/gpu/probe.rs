@@ -20,6 +20,18 @@ const STEP: Duration = Duration::from_millis(250);
 /// Reads GPUs, on a thread of its own. See the [module docs](super).
 ///
 /// Dropped, it stops, and its series vanish.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use infermeter::{Meter, gpu::GpuProbe};
+///
+/// # #[cfg(feature = "nvml")] {
+/// let probe = GpuProbe::nvml().watch(&Meter::new()).unwrap();
+/// let known = probe.first(Duration::from_secs(2));
+/// println!("{} GPUs, up: {:?}", known.devices.len(), known.up);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct GpuProbe {
     board: Arc<Board>,

@@ -3,6 +3,15 @@
 use crate::names::{self, Family, Kind};
 
 /// One number that a GPU can tell, in the unit of its [`family`](Quantity::family).
+///
+/// ```
+/// use infermeter::{gpu::Quantity, names};
+///
+/// assert!(std::ptr::eq(Quantity::SmClock.family(), &names::GPU_CLOCK_HERTZ));
+/// assert_eq!(Quantity::SmClock.label(), Some("sm"));
+/// assert!(Quantity::SmActive.is_extended());
+/// assert!(Quantity::Energy.is_counter());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Quantity {

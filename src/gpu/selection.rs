@@ -17,6 +17,14 @@ const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
 /// In front of one engine of many on a machine, choose the engine's: else each of them repeats the
 /// GPUs of the whole machine. `NVIDIA_VISIBLE_DEVICES` is an instruction to the container runtime,
 /// and is not looked at: the driver shows only what the container was given.
+///
+/// ```
+/// use infermeter::gpu::DeviceSelection;
+///
+/// let two = DeviceSelection::list("0,GPU-8932f937").unwrap();
+/// assert!(two.is_a_choice());
+/// assert!(!DeviceSelection::all().is_a_choice());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct DeviceSelection(Choice);
 
@@ -35,6 +43,13 @@ enum Choice {
 }
 
 /// The text is no list of devices.
+///
+/// ```
+/// use infermeter::gpu::DeviceSelection;
+///
+/// let error = DeviceSelection::list("first").unwrap_err();
+/// assert!(error.to_string().starts_with(r#""first" is no list of GPUs; allowed are `all`"#));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectionError(String);
 

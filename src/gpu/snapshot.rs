@@ -5,6 +5,15 @@ use std::time::Duration;
 use super::{Device, DeviceReadings, ProbeError};
 
 /// What is known of all GPUs at this moment.
+///
+/// ```
+/// use infermeter::gpu::GpuSnapshot;
+///
+/// // Of what `GpuProbe::latest` gives.
+/// fn is_well(gpus: &GpuSnapshot) -> bool {
+///     gpus.up == Some(true) && gpus.devices.iter().all(|gpu| gpu.is_up)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GpuSnapshot {
@@ -22,6 +31,15 @@ pub struct GpuSnapshot {
 }
 
 /// What is known of one GPU.
+///
+/// ```
+/// use infermeter::gpu::{DeviceSnapshot, Quantity};
+///
+/// fn line(gpu: &DeviceSnapshot) -> String {
+///     let watts = gpu.readings.as_ref().and_then(|readings| readings.get(Quantity::Power).ok());
+///     format!("{}: {watts:?} W", gpu.device.uuid)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeviceSnapshot {

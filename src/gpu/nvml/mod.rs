@@ -30,6 +30,13 @@ use super::{
 };
 
 /// Reads NVIDIA's GPUs.
+///
+/// ```
+/// use infermeter::{Meter, gpu::{GpuProbe, Nvml}};
+///
+/// let nvml = Nvml::new().library("/usr/lib/wsl/lib/libnvidia-ml.so.1");
+/// let probe = GpuProbe::builder(nvml).watch(&Meter::new()).unwrap();
+/// ```
 #[derive(Default)]
 pub struct Nvml {
     path: Option<OsString>,
