@@ -17,6 +17,19 @@ use crate::{
 };
 
 /// Sets up a [`Prometheus`] exporter. See the [module docs](crate::exporter) for the ladder.
+///
+/// ```
+/// use infermeter::{Meter, exporter::Prometheus, names::Naming};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let exporter = Prometheus::builder()
+///     .meter(Meter::new().model("tiny-words"))
+///     .naming(Naming::neutral())
+///     .build()?; // serves nothing
+/// assert!(exporter.render().contains(r#"llm_request_total{model_name="tiny-words"} 0"#));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PrometheusBuilder {
     meter: Meter,

@@ -22,6 +22,18 @@ use crate::record::Meter;
 /// Publishes a [`Meter`] as a Prometheus page. See the [module docs](crate::exporter).
 ///
 /// Dropped, it stops serving.
+///
+/// ```
+/// use infermeter::{InferenceLayer, exporter::Prometheus};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let exporter = Prometheus::serve("127.0.0.1:0").await?;
+/// let layer = InferenceLayer::new(exporter.meter().model("tiny-words"));
+/// println!("http://{}/metrics", exporter.local_addr().unwrap());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Prometheus {
     meter: Meter,

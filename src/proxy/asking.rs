@@ -10,6 +10,13 @@ use super::{
 use crate::{record::RequestMeter, wire::Wire};
 
 /// Whether engines are asked for the usage of streams whose clients did not ask.
+///
+/// ```
+/// use infermeter::proxy::{InjectUsage, Proxy};
+///
+/// assert_eq!(InjectUsage::default(), InjectUsage::Auto);
+/// let builder = Proxy::builder("http://127.0.0.1:8000").inject_usage(InjectUsage::Never);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InjectUsage {

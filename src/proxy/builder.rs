@@ -24,6 +24,19 @@ use crate::{
 };
 
 /// Sets up a [`Proxy`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use infermeter::{Meter, proxy::Proxy};
+///
+/// let proxy = Proxy::builder("http://127.0.0.1:8000")
+///     .meter(Meter::new())
+///     .model("tiny-words")
+///     .first_byte_timeout(Duration::from_secs(60))
+///     .build()
+///     .unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct ProxyBuilder {
     upstreams: Result<Vec<Upstream>, ProxyError>,
@@ -43,6 +56,14 @@ pub struct ProxyBuilder {
 }
 
 /// A proxy that cannot be; the message says what is wrong and what is allowed.
+///
+/// ```
+/// use infermeter::proxy::{Proxy, ProxyError};
+///
+/// let error = Proxy::builder("127.0.0.1:8000").build().unwrap_err();
+/// assert!(matches!(error, ProxyError::Upstream(..)));
+/// assert!(error.to_string().starts_with(r#"the upstream "127.0.0.1:8000": it is not a"#));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyError {

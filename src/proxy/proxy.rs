@@ -20,6 +20,19 @@ use crate::{admission::AdmissionLayer, record::Meter};
 /// A reverse proxy in front of inference services. See the [module docs](crate::proxy).
 ///
 /// Cheap to clone; all clones share their meter and their limits.
+///
+/// ```
+/// use infermeter::proxy::Proxy;
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxy = Proxy::builder("http://127.0.0.1:8000").model("tiny-words").build()?;
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// proxy.serve(listener, async {}).await; // until that future ends: here at once
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Proxy {
     pub(super) shared: Arc<Shared>,

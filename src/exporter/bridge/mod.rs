@@ -85,6 +85,15 @@ pub struct Bridge {
 }
 
 /// Sets up a [`Bridge`].
+///
+/// ```
+/// use infermeter::{Meter, exporter::{Bridge, BridgeBuilder}, names::Naming};
+///
+/// let builder: BridgeBuilder = Bridge::to(metrics::NoopRecorder).naming(Naming::neutral());
+/// let bridge = builder.build(); // without a thread
+/// Meter::new().attach(&bridge);
+/// bridge.push();
+/// ```
 pub struct BridgeBuilder {
     recorder: Box<dyn Recorder + Send + Sync>,
     naming: Naming,
