@@ -45,6 +45,16 @@ async fn endpoints() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let first = serve(Prometheus::builder()).await;
+    let taken = first.local_addr().unwrap();
+    let error = Prometheus::serve(taken).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    let told = error.to_string();
+    assert!(told.contains(&taken.to_string()) && told.contains("allowed"), "{told}");
+}
+
+#[tokio::test]
 async fn gzip_where_it_is_accepted() {
     let meter = Meter::new().model("m");
     let exporter = serve(Prometheus::builder().meter(meter).process(false)).await;

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener};
 
 use metrics_exporter_prometheus::PrometheusBuilder as RecorderBuilder;
-use tokio::net::ToSocketAddrs;
+use tokio::net::{ToSocketAddrs, lookup_host};
 
 use super::{
     Prometheus,
@@ -104,10 +104,22 @@ impl PrometheusBuilder {
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound, no thread be started, or the [token](Self::token) is none.
+    /// If the address cannot be bound, which is then named, no thread be started, or the
+    /// [token](Self::token) is none.
     pub async fn serve(self, address: impl ToSocketAddrs) -> io::Result<Prometheus> {
-        let listener = tokio::net::TcpListener::bind(address).await?.into_std()?;
-        self.serve_on(listener)
+        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the host has no address");
+        for address in lookup_host(address).await? {
+            match tokio::net::TcpListener::bind(address).await {
+                Ok(listener) => return self.serve_on(listener.into_std()?),
+                Err(error) => {
+                    let allowed = "allowed is an address of this machine with a free port";
+                    let told =
+                        format!("metrics on {address}: {error}; {allowed}, port 0 picks one");
+                    failed = io::Error::new(error.kind(), told);
+                }
+            }
+        }
+        Err(failed)
     }
 
     /// Serves the page on a listener that is bound already, on a thread of its own.
