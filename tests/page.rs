@@ -49,7 +49,7 @@ async fn an_address_that_is_taken_is_named() {
     let first = serve(Prometheus::builder()).await;
     let taken = first.local_addr().unwrap();
     let error = Prometheus::serve(taken).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     let told = error.to_string();
     assert!(told.contains(&taken.to_string()) && told.contains("allowed"), "{told}");
 }

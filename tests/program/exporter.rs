@@ -156,7 +156,10 @@ fn a_token_and_mistakes() {
         (vec!["--engine-metrics", "127.0.0.1:8000"], "http://HOST[:PORT]"),
         (vec![url[0], url[1], "--engine", "ollama"], "vllm, none"),
         (vec![url[0], url[1], "--engine-pid", "vllm"], "number of a process, or auto"),
-        (vec![url[0], url[1], "--engine-pid", "4294967295"], "--engine-pid: process 4294967295"),
+        (
+            vec![url[0], url[1], "--metrics-port", "0", "--engine-pid", "4294967295"],
+            "--engine-pid: process 4294967295",
+        ),
         (vec!["--engine", "none", "--engine-pid", "auto"], "--engine-metrics"),
         (vec![url[0], url[1], "--metrics-port", &port], "--metrics-port 127.0.0.1:"),
         (vec![url[0], url[1], "--metrics-token-file", "/dev/null"], "token"),

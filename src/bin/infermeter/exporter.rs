@@ -44,8 +44,10 @@ async fn serve(settings: arguments::Exporter) -> Result<(), Box<dyn Error>> {
     meter.sample();
     let _gpus = gpu::watch(&settings.gpu, ids, &meter)?;
     let exporter = exporter.serve_on(listener)?;
-    say(&format!("infermeter exporter: engine {url} metrics http://{address}/metrics"))?;
-    page::warn_if_nobody_can_scrape(page);
+    say(&format!(
+        "infermeter exporter: engine {url} metrics http://{address}/metrics live http://{address}/"
+    ))?;
+    page::warn_if_nobody_can_scrape(page, address.port());
     if watch.is_some() && settings.engine.is_merged() {
         page::say_that_it_is_merged(&url);
     }

@@ -32,8 +32,8 @@ pub(crate) fn say_that_it_is_merged(url: &str) {
     );
 }
 
-/// In a container nobody outside can reach what listens on the loopback interface.
-pub(crate) fn warn_if_nobody_can_scrape(settings: &Page) {
+/// In a container nobody outside can reach what listens on the loopback interface, on this port.
+pub(crate) fn warn_if_nobody_can_scrape(settings: &Page, port: u16) {
     let is_loopback = ["127.", "localhost:", "[::1]"];
     let page = settings.address();
     let is_alone = is_loopback.iter().any(|host| page.starts_with(host));
@@ -43,7 +43,7 @@ pub(crate) fn warn_if_nobody_can_scrape(settings: &Page) {
     if is_alone && is_container {
         tracing::warn!(
             "the metrics are on {page}, which nobody outside of this container can reach; to let \
-             Prometheus in, say --metrics-listen 0.0.0.0:8001"
+             Prometheus in, say --metrics-listen 0.0.0.0:{port}"
         );
     }
 }

@@ -51,9 +51,10 @@ async fn serve(settings: arguments::Proxy) -> Result<(), Box<dyn Error>> {
     let threads = Threads::start(&proxy, &listener, settings.workers, &stopped)?;
     drop(listener);
     say(&format!(
-        "infermeter proxy: service http://{address} {behind} metrics http://{page_address}/metrics"
+        "infermeter proxy: service http://{address} {behind} metrics http://{page_address}/metrics \
+         live http://{page_address}/"
     ))?;
-    page::warn_if_nobody_can_scrape(&settings.page);
+    page::warn_if_nobody_can_scrape(&settings.page, page_address.port());
     if settings.engine.is_merged() {
         pages.iter().for_each(|url| page::say_that_it_is_merged(url));
     }
