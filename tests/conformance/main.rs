@@ -29,12 +29,11 @@ use support::recording::Recording;
 fn every_format_holds_over_its_recordings() {
     let all = Recording::all();
     assert!(all.iter().any(|recording| recording.wire_name() == "openai"));
-    let failed = AtomicUsize::new(0);
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for part in all.chunks(all.len().div_ceil(2)) {
-            let failed = &failed;
-            scope.spawn(move || {
-                for one in part {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Relaxed)) {
                     // NB: the panic hook tells of each.
                     let checked = catch_unwind(|| check(&one.wire(), &[sample(one)]));
                     failed.fetch_add(usize::from(checked.is_err()), Relaxed);

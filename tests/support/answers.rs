@@ -3,6 +3,7 @@
 use std::{
     pin::pin,
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -68,37 +69,43 @@ struct Watcher(Arc<Mutex<(Option<Summary>, Vec<u64>)>>);
 /// another byte in it the same in any pieces; and that of one that is cut nothing is made up.
 #[track_caller]
 pub(crate) fn assert_folder(folder: &str, wire: &Wire) {
-    for recording in Recording::of(folder) {
-        let (entry, answer) = (&recording.entry, Answer::of(&recording, wire));
-        let (told, body) = (answer.read(), answer.body());
-        let Summary { usage, source, .. } = told.summary;
-        let source = usage.completion.map(|_| source.label());
-        let tells = &entry.tells;
-        let expected = (tells.prompt, tells.completion, tells.source.as_deref());
-        assert_eq!((usage.prompt, usage.completion, source), expected, "{entry:?} {told:?}");
-        told.assert_end(&entry.end);
+    thread::scope(|scope| {
+        for recording in Recording::of(folder) {
+            scope.spawn(move || assert_recording(&recording, wire));
+        }
+    });
+}
 
-        for cut in 0..=body.len() {
-            let (before, after) = body.split_at(cut);
-            let split = answer.in_pieces(&[before, after]);
-            assert_eq!(split.gist(), told.gist(), "{entry:?} split at {cut}");
-            for short in [answer.in_pieces(&[before]), answer.left_at(cut)] {
-                let short = short.summary.usage;
-                for (short, whole) in [
-                    (short.completion, usage.completion),
-                    (short.reasoning, usage.reasoning),
-                    (short.cached, usage.cached),
-                ] {
-                    assert!(short <= whole, "{entry:?} cut at {cut}: {short:?} of {whole:?}");
-                }
+fn assert_recording(recording: &Recording, wire: &Wire) {
+    let (entry, answer) = (&recording.entry, Answer::of(recording, wire));
+    let (told, body) = (answer.read(), answer.body());
+    let Summary { usage, source, .. } = told.summary;
+    let source = usage.completion.map(|_| source.label());
+    let tells = &entry.tells;
+    let expected = (tells.prompt, tells.completion, tells.source.as_deref());
+    assert_eq!((usage.prompt, usage.completion, source), expected, "{entry:?} {told:?}");
+    told.assert_end(&entry.end);
+
+    for cut in 0..=body.len() {
+        let (before, after) = body.split_at(cut);
+        let split = answer.in_pieces(&[before, after]);
+        assert_eq!(split.gist(), told.gist(), "{entry:?} split at {cut}");
+        for short in [answer.in_pieces(&[before]), answer.left_at(cut)] {
+            let short = short.summary.usage;
+            for (short, whole) in [
+                (short.completion, usage.completion),
+                (short.reasoning, usage.reasoning),
+                (short.cached, usage.cached),
+            ] {
+                assert!(short <= whole, "{entry:?} cut at {cut}: {short:?} of {whole:?}");
             }
         }
-        // What is known again by its bytes is what would have been read.
-        for at in (0..body.len()).step_by(29) {
-            let mut broken = answer.clone();
-            broken.response.body_mut()[at] = b"\xff\"\\0\n{,"[at % 7];
-            broken.read_in_bytes();
-        }
+    }
+    // What is known again by its bytes is what would have been read.
+    for at in (0..body.len()).step_by(29) {
+        let mut broken = answer.clone();
+        broken.response.body_mut()[at] = b"\xff\"\\0\n{,"[at % 7];
+        broken.read_in_bytes();
     }
 }
 
