@@ -106,6 +106,9 @@ async fn requests_are_found_by_kind_and_model() {
     assert_eq!(failed.as_object().unwrap().len(), 1);
     assert_eq!(setup.json("/failures?model=a").await, failed);
     assert_eq!(setup.json("/requests?kind=long&model=b").await["long"], serde_json::json!([]));
+    let one = setup.json("/requests?limit=1").await;
+    assert_eq!(ids(&one["failed"]), ["b-1"]);
+    assert_eq!(one["slow"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -161,9 +164,15 @@ async fn nothing_that_was_said_is_told_unless_asked_for() {
     for shows in [false, true] {
         let setup = Setup::new(|builder| builder.failure_messages(shows));
         setup.requests().await;
-        let told = setup.json("/requests").await.to_string();
-        assert_eq!(told.contains(PROMPT), shows, "{told}");
-        assert!(!told.contains("k3y"), "{told}");
+        // Each by what itself was told, of one meter.
+        let meter = setup.exporter.meter().clone();
+        let other = Prometheus::builder().meter(meter).failure_messages(!shows).build().unwrap();
+        for (exporter, shows) in [(&setup.exporter, shows), (&other, !shows)] {
+            let request = Request::get("/requests").body(Body::empty()).unwrap();
+            let told = text(exporter.router().oneshot(request).await.unwrap()).await;
+            assert!(told.contains("out_of_blocks") && !told.contains("k3y"), "{told}");
+            assert_eq!(told.contains(PROMPT), shows, "{told}");
+        }
     }
 }
 
@@ -210,23 +219,42 @@ async fn a_browser_gets_pages_that_ask_nobody_else() {
     }
 }
 
+#[tokio::test]
+async fn pages_are_there_in_a_server_of_others() {
+    let setup = Setup::new(|builder| builder);
+    let ours = setup.exporter.router();
+    let nested = axum::Router::new().nest("/internal", ours.clone());
+    let merged = axum::Router::new().merge(ours).fallback(async || StatusCode::IM_A_TEAPOT);
+    for (router, at) in [(nested, "/internal"), (merged, "")] {
+        for path in ["/requests", "/assets/requests.js", "/assets/style.css"] {
+            let request = Request::get(format!("{at}{path}")).header(header::ACCEPT, "text/html");
+            let request = request.body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{at}{path}");
+            let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
+            assert!(kind.ends_with("; charset=utf-8"), "{at}{path} {kind}");
+        }
+    }
+}
+
 #[cfg(feature = "dashboard")]
 #[tokio::test]
 async fn the_live_page_is_told_of_each_second_once() {
     let setup = Setup::new(|builder| builder);
-    let points = async |since: f64| {
+    let points = async |since: u64| {
         let mut answer = setup.json(&format!("/live?since={since}")).await;
         assert_eq!(answer["model"], "tiny-words");
+        assert!(answer["began"].as_f64().unwrap() > 1e9, "{answer}");
         answer["points"].as_array_mut().unwrap().drain(..).collect::<Vec<_>>()
     };
-    let mut seen: Vec<f64> = Vec::new();
+    let mut seen: Vec<u64> = Vec::new();
     tokio::time::timeout(Duration::from_secs(60), async {
         while seen.len() < 3 {
             setup.requests().await;
-            for point in points(seen.last().copied().unwrap_or(0.0)).await {
-                assert_eq!(point["waiting"], 0.0, "{point}");
+            for point in points(seen.last().copied().unwrap_or(0)).await {
+                assert!(point["waiting"].is_number(), "{point}");
                 assert!(point["kv_usage"].is_null(), "what is not told is no 0: {point}");
-                seen.push(point["at"].as_f64().unwrap());
+                seen.push(point["number"].as_u64().unwrap());
                 if seen.len() > 1 {
                     assert!(point["failure"].as_f64().unwrap() > 0.0, "{point}");
                     assert!(point["queue"][0].as_f64().unwrap() >= 0.0, "{point}");
@@ -237,5 +265,5 @@ async fn the_live_page_is_told_of_each_second_once() {
     })
     .await
     .unwrap();
-    assert!(seen.is_sorted() && seen[2] - seen[0] > 1.0, "{seen:?}");
+    assert_eq!(seen[..3], [1, 2, 3]);
 }

@@ -87,7 +87,8 @@ impl PrometheusBuilder {
     /// `authorization: { credentials_file: … }` in the configuration of Prometheus. Without it, or
     /// with another, the answer is 401.
     ///
-    /// `/healthz` and `/readyz` are answered without one, for probes have none. Default: nothing is
+    /// `/healthz` and `/readyz` are answered without one, for probes have none, and so are files for
+    /// browsers, which have no data in them. Default: nothing is
     /// asked for.
     ///
     /// A token is one or more visible ASCII characters. Whether this is one is said where the
@@ -146,8 +147,8 @@ impl PrometheusBuilder {
             builder.add_global_label(label.key(), label.value())
         });
         let recorder = recorder.build_recorder();
-        meter.keep_requests(has_messages);
-        let page = Page::new(meter.clone(), naming, recorder.handle());
+        meter.keep_requests();
+        let page = Page::new(meter.clone(), naming, has_messages, recorder.handle());
         let is_watched = meter.sources().iter().any(|source| &*source.name == PROCESS);
         if let Some(process) = (has_process && !is_watched).then(Process::own).flatten() {
             meter.watch(PROCESS, process);

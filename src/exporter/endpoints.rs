@@ -27,8 +27,8 @@ pub(super) fn router(page: Arc<Page>, token: Option<Token>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .merge(people::data())
-        .layer(from_fn(people::files))
+        .merge(people::router())
+        .layer(from_fn(people::pages))
         .layer(CompressionLayer::new().gzip(true))
         // Outside of the compression, where the page ends when its last compressed byte is given.
         .layer(map_response(scrapes::watch))
@@ -39,7 +39,7 @@ pub(super) fn router(page: Arc<Page>, token: Option<Token>) -> Router {
     }
 }
 
-/// NB: rendered on this thread, which does nothing else: two scrapes at once take turns.
+/// NB: rendered on the thread of the server: two scrapes at once take turns.
 async fn metrics(method: Method, State(page): State<Arc<Page>>) -> Response {
     // Before it is rendered: it has what was counted until now.
     let scrape = (method == Method::GET).then(|| page.scrapes.begin());

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Page {
     naming: Naming,
     meter: Meter,
+    /// Also what errors of requests say is shown.
+    pub(super) has_messages: bool,
     state: OnceLock<Arc<dyn Collect>>,
     users: PrometheusHandle,
     pub(super) ready: AtomicBool,
@@ -30,11 +32,17 @@ pub(super) struct Page {
 // === impl Page ===
 
 impl Page {
-    pub(super) fn new(meter: Meter, naming: Naming, users: PrometheusHandle) -> Self {
+    pub(super) fn new(
+        meter: Meter,
+        naming: Naming,
+        has_messages: bool,
+        users: PrometheusHandle,
+    ) -> Self {
         let (ready, scrapes) = (AtomicBool::new(true), Arc::default());
         Self {
             naming,
             meter,
+            has_messages,
             state: OnceLock::new(),
             users,
             ready,

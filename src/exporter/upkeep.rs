@@ -12,6 +12,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time::Instant;
 
 use super::page::Page;
 use crate::record::{Collect, Meter};
@@ -40,9 +41,12 @@ impl Upkeep {
         thread::Builder::new().name("infermeter-upkeep".to_owned()).spawn(move || {
             let mut rounds = 0_u32;
             loop {
+                let began = Instant::now();
                 meter.sample();
                 page.second();
-                if dropped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                if dropped.recv_timeout(EVERY.saturating_sub(began.elapsed()))
+                    != Err(RecvTimeoutError::Timeout)
+                {
                     break;
                 }
                 rounds = rounds.wrapping_add(1);

@@ -202,11 +202,11 @@ impl Meter {
         self.shared.sources.status()
     }
 
-    /// Keeps requests that arrive from here on, for [`kept_requests`](Self::kept_requests): some
-    /// hundreds, which take less than a megabyte. What their errors say is kept only `with_messages`:
-    /// engines repeat prompts there. An exporter of pages [does this](crate::exporter).
-    pub fn keep_requests(&self, with_messages: bool) {
-        self.shared.kept.get_or_init(|| Kept::new(with_messages));
+    /// Keeps requests that end from here on, for [`kept_requests`](Self::kept_requests): 1280 at most,
+    /// each with what engine and GPUs stood at, which is a few kilobytes, and more with many models or
+    /// GPUs. An exporter of pages [does this](crate::exporter).
+    pub fn keep_requests(&self) {
+        self.shared.kept.get_or_init(Kept::new);
     }
 
     /// Requests that have ended, of one kind: the last first, or those with the most. None, unless
@@ -219,7 +219,7 @@ impl Meter {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let meter = Meter::new();
-    /// meter.keep_requests(false);
+    /// meter.keep_requests();
     /// let service = InferenceLayer::new(meter.clone()).layer(service_fn(async |_| {
     ///     let answer = http::Response::builder().status(503);
     ///     Ok::<_, std::convert::Infallible>(answer.body(String::new()).unwrap())

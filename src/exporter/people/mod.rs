@@ -19,14 +19,14 @@ use axum::{
 use serde::Serialize;
 
 pub(super) use self::{
-    files::{files, is_file},
+    files::{is_file, pages},
     live::History,
 };
 use super::page::Page;
 
-/// What has data in it.
-pub(super) fn data() -> Router<Arc<Page>> {
-    requests::router().merge(live::router())
+/// Data and files.
+pub(super) fn router() -> Router<Arc<Page>> {
+    requests::router().merge(live::router()).merge(files::router())
 }
 
 /// NB: of now, and of nobody else.

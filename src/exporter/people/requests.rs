@@ -30,6 +30,8 @@ use crate::{
 struct Asked {
     kind: Option<Kind>,
     model: Option<String>,
+    /// No more than that of each kind.
+    limit: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -114,8 +116,12 @@ async fn failures(State(page): State<Arc<Page>>, Query(mut asked): Query<Asked>)
 }
 
 fn answer(page: &Page, asked: &Asked) -> Response {
-    let of = |kind| page.requests(kind, asked.model.as_deref());
-    let of = |kind| Some(of(kind).iter().map(|kept| Request::of(kept)).collect());
+    let most = asked.limit.unwrap_or(KeptKind::MOST);
+    let of = |kind| {
+        let requests = page.requests(kind, asked.model.as_deref());
+        let shown = requests.iter().take(most);
+        Some(shown.map(|kept| Request::of(kept, page.has_messages)).collect())
+    };
     let answer = match asked.kind {
         Some(Kind::Failed) => Answer { failed: of(KeptKind::Failed), ..Answer::default() },
         Some(Kind::Slow) => Answer { slow: of(KeptKind::Slow), ..Answer::default() },
@@ -132,7 +138,7 @@ fn answer(page: &Page, asked: &Asked) -> Response {
 // === impl Request ===
 
 impl Request {
-    fn of(kept: &KeptRequest) -> Self {
+    fn of(kept: &KeptRequest, has_messages: bool) -> Self {
         let KeptRequest { ended, at, .. } = kept;
         let error = ended.error.as_deref().cloned().unwrap_or_default();
         let (queue, first) = (ended.queue, ended.time_to_first_token);
@@ -154,7 +160,7 @@ impl Request {
             error_type: error.r#type,
             error_code: error.code,
             error_param: error.param,
-            error_message: error.message,
+            error_message: error.message.filter(|_| has_messages),
             duration_seconds: ended.duration.as_secs_f64(),
             queue_seconds: seconds(queue),
             prefill_seconds: seconds(prefill),

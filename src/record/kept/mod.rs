@@ -27,7 +27,7 @@ use crate::{
 /// use infermeter::{Meter, record::KeptKind};
 ///
 /// let meter = Meter::new();
-/// meter.keep_requests(false); // from here on
+/// meter.keep_requests(); // from here on
 /// for kept in meter.kept_requests(KeptKind::Slow) {
 ///     let id = kept.ended.request_id.as_deref().unwrap_or("no id");
 ///     println!("{id}: {:?} for {:?} tokens", kept.ended.duration, kept.ended.usage.completion);
@@ -36,8 +36,9 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeptRequest {
-    /// All that is known of it. Its error has a message only where
-    /// [that was asked for](super::Meter::keep_requests).
+    /// All that is known of it.
+    ///
+    /// NB: some engines repeat the prompt in the message of an error.
     pub ended: Ended,
     /// When it ended, by the clock of the system.
     pub at: SystemTime,
@@ -51,12 +52,13 @@ pub struct KeptRequest {
 /// use infermeter::{Meter, record::KeptKind};
 ///
 /// let meter = Meter::new();
-/// meter.keep_requests(false);
+/// meter.keep_requests();
 /// for kind in KeptKind::ALL {
-///     println!("{}: {}", kind.label(), meter.kept_requests(kind).len());
+///     println!("{}: {}", kind.label(), meter.kept_requests(*kind).len());
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeptKind {
     /// The last ones that failed or were given up by their client.
     Failed,
@@ -72,7 +74,7 @@ pub enum KeptKind {
 /// use infermeter::{Meter, names, record::{Collect, Conditions}};
 ///
 /// let meter = Meter::new().model("tiny-words");
-/// meter.keep_requests(false);
+/// meter.keep_requests();
 /// let now = Conditions::of(&meter.collect());
 /// assert_eq!(now.series(&names::NUM_REQUESTS_RUNNING)[0].gauge(), Some(0.0));
 /// meter.conditions(now); // an exporter does it, once a second
@@ -83,7 +85,6 @@ pub struct Conditions(Arc<[(&'static Family, Vec<Series>)]>);
 /// What is kept, of one meter.
 #[derive(Debug)]
 pub(super) struct Kept {
-    has_messages: bool,
     /// What keeps the lock from being taken for a request that is not kept.
     least_slow: AtomicU64,
     least_long: AtomicU64,
@@ -112,7 +113,7 @@ const PERIOD: Duration = Duration::from_secs(30 * 60);
 
 impl KeptKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Failed, Self::Slow, Self::Long];
+    pub const ALL: &[Self] = &[Self::Failed, Self::Slow, Self::Long];
 
     /// How many requests are kept of each.
     pub const MOST: usize = 256;
@@ -131,7 +132,7 @@ impl KeptKind {
 
 impl Conditions {
     /// What is told of a moment.
-    pub const FAMILIES: [&'static Family; 6] = [
+    pub const FAMILIES: &[&'static Family] = &[
         &names::NUM_REQUESTS_RUNNING,
         &names::NUM_REQUESTS_WAITING,
         &names::GPU_CACHE_USAGE_RATIO,
@@ -142,7 +143,7 @@ impl Conditions {
 
     /// Those of a view.
     pub fn of(readings: &Readings) -> Self {
-        let families = Self::FAMILIES.into_iter();
+        let families = Self::FAMILIES.iter().copied();
         Self(families.map(|family| (family, readings.series(family).to_vec())).collect())
     }
 
@@ -156,7 +157,7 @@ impl Conditions {
 // === impl Kept ===
 
 impl Kept {
-    pub(super) fn new(has_messages: bool) -> Self {
+    pub(super) fn new() -> Self {
         let rings = Rings {
             conditions: Conditions::default(),
             failed: VecDeque::new(),
@@ -165,7 +166,7 @@ impl Kept {
             since: Instant::now(),
         };
         let [least_slow, least_long] = [0, 0].map(AtomicU64::new);
-        Self { has_messages, least_slow, least_long, rings: Mutex::new(rings) }
+        Self { least_slow, least_long, rings: Mutex::new(rings) }
     }
 
     /// Whether a request that ends so is kept.
@@ -175,10 +176,7 @@ impl Kept {
             || tokens > self.least_long.load(Relaxed)
     }
 
-    pub(super) fn keep(&self, mut ended: Ended) {
-        if let Some(error) = ended.error.as_mut().filter(|_| !self.has_messages) {
-            error.message = None;
-        }
+    pub(super) fn keep(&self, ended: Ended) {
         let mut rings = self.rings();
         let (at, conditions) = (SystemTime::now(), rings.conditions.clone());
         let request = Arc::new(KeptRequest { ended, at, conditions });

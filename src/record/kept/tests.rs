@@ -35,7 +35,7 @@ fn durations(kept: &Kept, kind: KeptKind) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn each_kind_has_its_own_and_no_more_than_so_many() {
-    let kept = Kept::new(false);
+    let kept = Kept::new();
     let most = KeptKind::MOST as u64;
     for i in 0..2 * most {
         // The longer it takes, the fewer tokens it has.
@@ -61,7 +61,7 @@ async fn each_kind_has_its_own_and_no_more_than_so_many() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_slow_long_ago_makes_room() {
-    let kept = Kept::new(false);
+    let kept = Kept::new();
     for _ in 0..KeptKind::MOST {
         kept.keep(request(SUCCESS, 9, 9));
     }
@@ -74,18 +74,6 @@ async fn what_was_slow_long_ago_makes_room() {
     kept.go_on(Conditions::default());
     assert_eq!(durations(&kept, KeptKind::Slow), [1]);
     assert_eq!(durations(&kept, KeptKind::Long), [1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_have_to_be_asked_for() {
-    for has_messages in [false, true] {
-        let kept = Kept::new(has_messages);
-        let mut ended = request(FAILURE, 1, 0);
-        ended.error.get_or_insert_default().message = Some("your prompt was".into());
-        kept.keep(ended);
-        let error = kept.of(KeptKind::Failed)[0].ended.error.clone().unwrap();
-        assert_eq!(error.message.is_some(), has_messages);
-    }
 }
 
 #[test]

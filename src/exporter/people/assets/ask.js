@@ -7,10 +7,11 @@ export async function ask(path) {
     const headers = { accept: "application/json" };
     const token = sessionStorage.getItem(KEY);
     if (token) headers.authorization = `Bearer ${token}`;
-    const answer = await fetch(path, { headers, cache: "no-store" });
+    const answer = await fetch(path, { headers, cache: "no-store", signal: AbortSignal.timeout(10_000) });
     if (answer.ok) return answer.json();
     if (answer.status !== 401) throw new Error(`${answer.status}: ${await answer.text()}`);
-    await newToken(token !== null);
+    // NB: another one may have been given meanwhile.
+    if (sessionStorage.getItem(KEY) === token) await newToken(token !== null);
   }
 }
 
@@ -33,13 +34,16 @@ function newToken(wasWrong) {
     const input = document.createElement("input");
     input.type = "password";
     input.required = true;
+    // What a token can be, which is all that a header takes.
+    input.pattern = "\\s*[!-~]+\\s*";
+    input.title = "visible characters of ASCII, without spaces";
     const button = document.createElement("button");
     button.textContent = "Show";
     label.append(input);
     form.append(label, button);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      sessionStorage.setItem(KEY, input.value);
+      sessionStorage.setItem(KEY, input.value.trim());
       form.remove();
       waiting = null;
       resolve();

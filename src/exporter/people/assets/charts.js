@@ -17,7 +17,11 @@ export class Chart {
     this.last = document.createElement("span");
     caption.append(this.last);
     this.canvas = document.createElement("div");
-    this.figure.append(caption, this.canvas);
+    // What a screen reader is told when a key goes through time.
+    this.said = document.createElement("p");
+    this.said.className = "said";
+    this.said.setAttribute("aria-live", "polite");
+    this.figure.append(caption, this.canvas, this.said);
     place.append(this.figure);
     this.draw();
     new ResizeObserver(() => this.plot.setSize(this.size())).observe(this.figure);
@@ -31,6 +35,8 @@ export class Chart {
     const last = this.lines.map(({ name }, i) => [name, this.data[i + 1].at(-1)]).filter(([, value]) => value !== null && value !== undefined);
     this.last.textContent = last.length ? `${last[0][0]} ${this.text(last[0][1])}` : "nothing yet";
     const words = last.map(([name, value]) => `${name} ${this.text(value)}`).join(", ");
+    // NB: not while it is read from.
+    if (document.activeElement === this.figure) return;
     this.figure.setAttribute("aria-label", `${this.title}, now: ${words || "nothing yet"}. Arrow keys go through time.`);
   }
 
@@ -91,6 +97,8 @@ export class Chart {
     event.preventDefault();
     const at = Math.min(times.length - 1, Math.max(0, (this.plot.cursor.idx ?? times.length - 1) + step));
     this.plot.setCursor({ left: this.plot.valToPos(times[at], "x"), top: 10 });
+    const words = this.lines.map(({ name }, i) => [name, this.data[i + 1][at]]).filter(([, value]) => value !== null);
+    this.said.textContent = [clock(times[at]), ...words.map(([name, value]) => `${name} ${this.text(value)}`)].join(", ");
   }
 }
 

@@ -20,10 +20,7 @@ const kvClass = (usage) => (usage >= 0.92 ? "bad" : usage >= 0.85 ? "warn" : "go
 
 // === Now ===
 
-const failureShare = (point) => {
-  const all = sum([point.success, point.failure, point.aborted]);
-  return all ? point.failure / all : null;
-};
+const failureShare = (point) => ratio(point.failure, sum([point.success, point.failure, point.aborted]));
 
 const NOW = [
   ["ended", (p) => sum([p.success, p.failure, p.aborted]), rate],
@@ -40,6 +37,9 @@ const NOW = [
   ["memory", (p) => p.resident_bytes, bytes],
 ];
 
+// NB: not by colour alone.
+const WORDS = { bad: " high", warn: " raised" };
+
 function showNow(point) {
   const cards = NOW.map(([name, of, text, kind]) => {
     const card = document.createElement("div");
@@ -48,6 +48,7 @@ function showNow(point) {
     term.textContent = name;
     value.textContent = known === null ? "–" : text(known);
     if (known !== null && kind) value.className = kind(known);
+    if (value.className in WORDS) value.append(Object.assign(document.createElement("small"), { textContent: WORDS[value.className] }));
     return card;
   });
   document.getElementById("now").replaceChildren(...cards);
@@ -84,13 +85,13 @@ function showCharts() {
 const COLOURS = ["one", "two", "three", "good", "bad", "soft"];
 
 function showGpus(gpus) {
+  document.getElementById("gpus").hidden = gpus.length === 0;
   if (gpus.length === 0) return;
-  document.getElementById("gpus").hidden = false;
   const rows = gpus.map((gpu) => [
     gpu.gpu,
     gpu.name,
     percent(gpu.utilization),
-    gpu.memory_used_bytes === null ? null : `${bytes(gpu.memory_used_bytes)} of ${bytes(gpu.memory_total_bytes)}`,
+    gpu.memory_used_bytes === null ? null : `${bytes(gpu.memory_used_bytes)} of ${gpu.memory_total_bytes === null ? "?" : bytes(gpu.memory_total_bytes)}`,
     gpu.power_watts === null ? null : `${gpu.power_watts.toFixed(0)} W`,
     gpu.temperature_celsius === null ? null : `${gpu.temperature_celsius.toFixed(0)} °C`,
   ]);
@@ -131,20 +132,34 @@ function newGpuCharts(gpus) {
 // === Requests ===
 
 async function showRequests() {
-  const { failed, slow } = await ask("requests");
-  fill(document.getElementById("failed"), "Failed last, or given up by their client", failed.slice(0, 8), "None has failed.");
-  fill(document.getElementById("slow"), "Slowest of the last half hour", slow.slice(0, 8), "None has ended yet.");
+  const { failed } = await ask("requests?kind=failed&limit=8");
+  fill(document.getElementById("failed"), "Failed last, or given up by their client", failed, "None has failed.");
+  const { slow } = await ask("requests?kind=slow&limit=8");
+  fill(document.getElementById("slow"), "Slowest of the last hour", slow, "None has ended yet.");
 }
 
 // === The loop ===
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// How old the last second may be, until the page says so.
+const LATE = 5;
+
+let process = null;
+
+// What is new; after another start of the process all of it.
+async function news() {
+  const answer = await ask(`live?since=${points.at(-1)?.number ?? 0}`);
+  if (answer.began === process) return answer;
+  process = answer.began;
+  points.length = 0;
+  return ask("live");
+}
+
 async function go() {
   for (let round = 0; ; round += 1) {
     try {
-      const since = points.at(-1)?.at ?? 0;
-      const { model, points: more } = await ask(`live?since=${since}`);
+      const { model, age, points: more } = await news();
       points.push(...more);
       points.splice(0, Math.max(0, points.length - MOST));
       const last = points.at(-1);
@@ -155,7 +170,8 @@ async function go() {
         showGpus(last.gpus);
         if (round % 5 === 0) await showRequests();
       }
-      tell("live", false);
+      const isLate = age > LATE;
+      tell(isLate ? `nothing new for ${age.toFixed(0)} s` : "live", isLate);
     } catch (error) {
       tell(`no answer: ${error.message}`, true);
     }

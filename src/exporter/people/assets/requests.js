@@ -8,18 +8,23 @@ const model = document.getElementById("model");
 const asked = new URLSearchParams(location.search);
 const NOTHING = {
   failed: "None has failed.",
-  slow: "None has ended in the last half hour.",
-  long: "None has generated tokens in the last half hour.",
+  slow: "None has ended in the last hour.",
+  long: "None has generated tokens in the last hour.",
 };
 
+let newest = 0;
+
 async function show() {
-  const about = new URLSearchParams({ kind: kind.value });
+  const [which, number] = [kind.value, (newest += 1)];
+  const about = new URLSearchParams({ kind: which });
   try {
-    const requests = (await ask(`requests?${about}`))[kind.value];
+    const requests = (await ask(`requests?${about}`))[which];
+    // NB: something else was asked for meanwhile.
+    if (number !== newest) return;
     choices(requests.map((request) => request.model));
     const chosen = requests.filter((request) => !model.value || request.model === model.value);
     const caption = kind.selectedOptions[0].textContent;
-    fill(document.getElementById("requests"), caption, chosen, NOTHING[kind.value]);
+    fill(document.getElementById("requests"), caption, chosen, NOTHING[which]);
     tell(`${chosen.length} of ${new Date().toLocaleTimeString()}`, false);
   } catch (error) {
     tell(String(error), true);
@@ -36,7 +41,7 @@ function choices(models) {
   }
 }
 
-if (asked.get("kind") in NOTHING) kind.value = asked.get("kind");
+if (Object.hasOwn(NOTHING, asked.get("kind"))) kind.value = asked.get("kind");
 if (asked.get("model")) {
   choices([asked.get("model")]);
   model.value = asked.get("model");

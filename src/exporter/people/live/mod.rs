@@ -7,6 +7,7 @@ mod window;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -16,6 +17,7 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 pub(super) use self::files::FILES;
 use self::{point::Point, window::Window};
@@ -23,13 +25,20 @@ use super::json;
 use crate::{exporter::page::Page, record::Readings};
 
 /// What was seen, each second, no more than [`MOST`] of them.
-#[derive(Debug, Default)]
-pub(in crate::exporter) struct History(Mutex<Seen>);
+#[derive(Debug)]
+pub(in crate::exporter) struct History {
+    /// Tells it from that of a process before.
+    began: f64,
+    seen: Mutex<Seen>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
     window: Window,
     points: VecDeque<Arc<Point>>,
+    /// How many there were, and when the last one came.
+    number: u64,
+    last: Option<Instant>,
 }
 
 /// A quarter of an hour.
@@ -39,14 +48,17 @@ const MOST: usize = 15 * 60;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    /// Only what came after that, in seconds since 1970.
+    /// Only what came after that number.
     #[serde(default)]
-    since: f64,
+    since: u64,
 }
 
 #[derive(Serialize)]
 struct Answer {
+    began: f64,
     model: Option<Arc<str>>,
+    /// Since the last point came, in seconds. NB: the clock of the system may have been set.
+    age: Option<f64>,
     points: Vec<Arc<Point>>,
 }
 
@@ -55,30 +67,45 @@ pub(super) fn router() -> Router<Arc<Page>> {
 }
 
 async fn live(State(page): State<Arc<Page>>, Query(asked): Query<Asked>) -> Response {
-    let (model, points) = (page.model_name(), page.history.since(asked.since));
-    json(&Answer { model, points })
+    json(&page.history.answer(page.model_name(), asked.since))
 }
 
 // === impl History ===
+
+impl Default for History {
+    fn default() -> Self {
+        Self { began: since_1970(), seen: Mutex::default() }
+    }
+}
 
 impl History {
     /// Adds what is seen now.
     pub(in crate::exporter) fn add(&self, readings: &Readings) {
         let mut seen = self.seen();
-        let point = seen.window.add(readings);
+        seen.number += 1;
+        seen.last = Some(Instant::now());
+        let number = seen.number;
+        let point = seen.window.add(number, readings);
         if seen.points.len() == MOST {
             seen.points.pop_front();
         }
         seen.points.push_back(Arc::new(point));
     }
 
-    fn since(&self, since: f64) -> Vec<Arc<Point>> {
-        self.seen().points.iter().filter(|point| point.at > since).cloned().collect()
+    fn answer(&self, model: Option<Arc<str>>, since: u64) -> Answer {
+        let seen = self.seen();
+        let age = seen.last.map(|last| last.elapsed().as_secs_f64());
+        let points = seen.points.iter().filter(|point| point.number > since).cloned().collect();
+        Answer { began: self.began, model, age, points }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -91,9 +118,11 @@ mod tests {
         for _ in 0..MOST + 5 {
             history.add(&Readings::default());
         }
-        let all = history.since(0.0);
-        assert_eq!(all.len(), MOST);
-        let last = all[MOST - 1].at;
-        assert!(history.since(last).is_empty());
+        let points = |since| history.answer(None, since).points;
+        assert_eq!(points(0).len(), MOST);
+        let last = points(0)[MOST - 1].number;
+        assert_eq!(last, MOST as u64 + 5);
+        assert_eq!(points(last - 1).len(), 1);
+        assert!(points(last).is_empty());
     }
 }

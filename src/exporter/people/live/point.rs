@@ -14,6 +14,8 @@ use crate::{
 /// What is not known is `null`, and drawn as a gap.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Point {
+    /// Its place among all that there were, from 1 on.
+    pub(super) number: u64,
     /// In seconds since 1970.
     pub(super) at: f64,
     /// A second, over the last ones.

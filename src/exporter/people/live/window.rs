@@ -1,14 +1,13 @@
 //! What counters and histograms have grown by, over the last seconds.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::point::{Now, Point};
+use super::{
+    point::{Now, Point},
+    since_1970,
+};
 use crate::{
     names::{self, Family},
     record::{Readings, Value},
@@ -57,22 +56,27 @@ const QUANTILES: usize = 60;
 // === impl Window ===
 
 impl Window {
-    pub(super) fn add(&mut self, readings: &Readings) -> Point {
+    pub(super) fn add(&mut self, number: u64, readings: &Readings) -> Point {
         let now = Totals::of(readings);
+        // NB: what was not there, or has begun anew, says nothing of these seconds.
         let rate = |i: usize| {
-            let before = self.0.iter().rev().nth(RATE - 1).or_else(|| self.0.front())?;
-            let seconds = (now.at - before.at).as_secs_f64();
-            let more = now.counters[i]? - before.counters[i].unwrap_or(0.0);
-            // NB: what is less has begun anew.
-            (seconds > 0.0 && more >= 0.0).then(|| more / seconds)
+            let total = now.counters[i]?;
+            let mut last = self.0.iter().skip(self.0.len().saturating_sub(RATE));
+            let (at, before) = last.find_map(|view| {
+                Some((view.at, view.counters[i].filter(|before| *before <= total)?))
+            })?;
+            let seconds = (now.at - at).as_secs_f64();
+            (seconds > 0.0).then(|| (total - before) / seconds)
         };
         let quantiles = |i: usize| {
-            let before = self.0.front()?.histograms[i].as_ref();
-            now.histograms[i].as_ref()?.quantiles(before)
+            let total = now.histograms[i].as_ref()?;
+            let mut before = self.0.iter().filter_map(|view| view.histograms[i].as_ref());
+            let before = before.find(|before| total.goes_on_from(before))?;
+            total.quantiles(before)
         };
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let point = Point {
-            at: since_1970.as_secs_f64(),
+            number,
+            at: since_1970(),
             success: rate(0),
             failure: rate(1),
             aborted: rate(2),
@@ -132,14 +136,16 @@ impl Total {
         sum
     }
 
+    /// Whether nothing in it is less, and it has the same buckets.
+    fn goes_on_from(&self, before: &Self) -> bool {
+        let mut both = self.counts.iter().zip(&before.counts);
+        self.bounds == before.bounds && both.all(|(count, before)| count >= before)
+    }
+
     /// P50, P95 and P99 of what came after `before`, as Prometheus has them; `None` where nothing did.
-    fn quantiles(&self, before: Option<&Self>) -> Option<[f64; 3]> {
-        let before = before.filter(|before| before.bounds == self.bounds);
-        let counts =
-            self.counts.iter().enumerate().map(|(i, count)| {
-                count.saturating_sub(before.map_or(0, |before| before.counts[i]))
-            });
-        let counts: Vec<u64> = counts.collect();
+    fn quantiles(&self, before: &Self) -> Option<[f64; 3]> {
+        let both = self.counts.iter().zip(&before.counts);
+        let counts: Vec<u64> = both.map(|(count, before)| count.saturating_sub(*before)).collect();
         let all: u64 = counts.iter().sum();
         (all > 0).then(|| [0.5, 0.95, 0.99].map(|q| self.quantile(&counts, q * all as f64)))
     }
@@ -181,27 +187,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rates_are_of_seconds_and_quantiles_of_a_minute() {
         let mut window = Window::default();
-        let first = window.add(&view(3, [7, 0, 0]));
+        let first = window.add(1, &view(3, [7, 0, 0]));
         assert_eq!((first.failure, first.queue, first.success), (None, None, None));
         tokio::time::advance(Duration::from_secs(2)).await;
-        let point = window.add(&view(4, [7, 4, 0]));
+        let point = window.add(1, &view(4, [7, 4, 0]));
         // Two models, one failure each in two seconds.
         assert_eq!(point.failure, Some(1.0));
         let [p50, p95, p99] = point.queue.unwrap();
         assert!((p50 - 1.5).abs() < 1e-9 && (p95 - 1.95).abs() < 1e-9 && (p99 - 1.99).abs() < 1e-9);
         for _ in 0..RATE {
             tokio::time::advance(Duration::from_secs(1)).await;
-            window.add(&view(4, [7, 4, 0]));
+            window.add(1, &view(4, [7, 4, 0]));
         }
-        assert_eq!(window.add(&view(4, [7, 4, 0])).failure, Some(0.0));
+        assert_eq!(window.add(1, &view(4, [7, 4, 0])).failure, Some(0.0));
         for _ in 0..QUANTILES {
-            window.add(&view(4, [7, 4, 1]));
+            window.add(1, &view(4, [7, 4, 1]));
         }
         assert_eq!(window.0.len(), QUANTILES);
-        assert_eq!(window.add(&view(4, [7, 4, 1])).queue, None, "nothing came for a minute");
+        assert_eq!(window.add(1, &view(4, [7, 4, 1])).queue, None, "nothing came for a minute");
         // What lies beyond all bounds.
-        assert_eq!(window.add(&view(4, [7, 4, 9])).queue, Some([2.0; 3]));
-        // It has begun anew.
-        assert_eq!(window.add(&view(0, [0, 0, 0])).failure, None);
+        assert_eq!(window.add(1, &view(4, [7, 4, 9])).queue, Some([2.0; 3]));
+        // It has begun anew, and goes on from there.
+        let anew = window.add(1, &view(0, [0, 0, 0]));
+        assert_eq!((anew.failure, anew.queue), (None, None));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let point = window.add(1, &view(2, [2, 0, 0]));
+        assert_eq!((point.failure, point.queue.unwrap()[0]), (Some(4.0), 0.5));
+        // It was not there, and comes back with all that it had.
+        window.add(1, &Readings::default());
+        let mut window = Window(window.0.split_off(window.0.len() - 1));
+        let back = window.add(1, &view(1000, [1000, 0, 0]));
+        assert_eq!((back.failure, back.queue), (None, None));
     }
 }
