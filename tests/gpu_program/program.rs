@@ -46,8 +46,9 @@ impl Program {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let page = line.trim_end().rsplit_once("http://").unwrap().1;
-        Self { child, page: page.strip_suffix("/metrics").unwrap().to_owned() }
+        let (before, _) = line.split_once("/metrics live ").unwrap();
+        let page = before.rsplit_once("http://").unwrap().1;
+        Self { child, page: page.to_owned() }
     }
 
     pub(crate) fn page(&self) -> String {

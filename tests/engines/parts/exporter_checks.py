@@ -24,7 +24,7 @@ class Exporter(Server):
     def __init__(self, folder, name, binary, engine, *options):
         options = (f"--engine-metrics={engine}", "--metrics-listen=127.0.0.1:0", *options)
         super().__init__(folder, name, binary, "exporter", *options)
-        self.page_url = self.says(r"metrics (http://\S+/metrics)\n")
+        self.page_url = self.says(r"metrics (http://\S+/metrics) live")
 
     def page(self):
         return Page(self.page_url)
