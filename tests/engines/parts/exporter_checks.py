@@ -45,6 +45,9 @@ class Held(threading.Thread):
             time.sleep(0.05)
 
     def lately(self):
+        # One of them was begun after this: what is asked of is never older than all of them.
+        known = len(self.seen)
+        wait_for("two more looks at the slots", lambda: len(self.seen) >= known + 2)
         since = time.monotonic() - OLDEST
         return [held for at, held in list(self.seen) if at >= since]
 
