@@ -97,11 +97,6 @@ impl Process {
         }
         self.started
     }
-
-    fn open_fds(&self) -> Option<u64> {
-        // One of them is open only to be able to list them.
-        self.files.open_fds("self").ok()?.checked_sub(1)
-    }
 }
 
 impl Source for Process {
@@ -117,7 +112,7 @@ impl Source for Process {
             (self.names.resident, kib("VmRSS")),
             (self.names.address_space, kib("VmSize")),
             (self.names.memory_limit, self.files.own_memory_limit()),
-            (self.names.open_fds, self.open_fds()),
+            (self.names.open_fds, self.files.own_open_fds()),
             (self.names.max_fds, self.files.max_fds("self")),
             (self.names.threads, text::field(&status, "Threads")),
         ];
