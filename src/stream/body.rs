@@ -112,7 +112,8 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     ///
     /// `on_end` gets the summary once, when the body has ended or is dropped.
     pub fn new(body: B, wire: Wire, on_end: F) -> Self {
-        Self::watch(body, Watch::new(&wire, &Head::default(), None), OnEnd(Some(on_end)))
+        let watch = Watch::new(&wire, &Head::default(), None);
+        Self::watch(body, Box::new(Watching { watch, observer: OnEnd(Some(on_end)) }))
     }
 
     /// Watches the body of a response; status, `content-type`, `content-length` and
@@ -128,13 +129,12 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
         let (parts, body) = response.into_parts();
         let head = Head::new(parts.status, &parts.headers);
         let watch = Watch::new(&wire, &head, Some(&parts.headers));
-        Response::from_parts(parts, Self::watch(body, watch, observer))
+        Response::from_parts(parts, Self::watch(body, Box::new(Watching { watch, observer })))
     }
 
-    fn watch(inner: B, watch: Watch, observer: O) -> Self {
-        let watching = Some(Box::new(Watching { watch, observer }));
+    fn watch(inner: B, watching: Box<Watching<O>>) -> Self {
         // NB: from here on the record is safe, whatever the inner body does.
-        let mut body = Self { inner, guard: Guard { watching, asking: true } };
+        let mut body = Self { inner, guard: Guard { watching: Some(watching), asking: true } };
         let (exact, is_end) = (body.inner.size_hint().exact(), body.inner.is_end_stream());
         body.guard.asking = false;
         if let Some(Watching { watch, .. }) = body.guard.watching.as_deref_mut() {

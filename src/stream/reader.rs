@@ -34,6 +34,9 @@ pub(super) enum Reader {
 pub(super) struct Events {
     sse: Sse,
     templates: Templates,
+    /// Events that were known by their bytes, which the format has not been told of: of which choice,
+    /// and how many. NB: so that most tokens need nothing of it.
+    again: (usize, u64),
 }
 
 // === impl Reader ===
@@ -65,8 +68,16 @@ impl Reader {
         }
     }
 
+    /// Tells the format what it was not told yet. Before that it knows of no more than the last time.
+    pub(super) fn settle(&mut self) {
+        if let Self::Events(events, format) = self {
+            events.settle(format.as_mut());
+        }
+    }
+
     /// The body has come to its proper end.
     pub(super) fn end(&mut self, tokens: &mut Tokens<'_>) {
+        self.settle();
         match self {
             Self::Events(events, format) => events.sse.end(|event| give(event, format, tokens)),
             Self::Lines(lines, format) => lines.end(|event| give(event, format, tokens)),
@@ -136,16 +147,21 @@ impl Reader {
 impl Events {
     /// Most events are known by their bytes, and neither framed nor parsed.
     fn read(&mut self, mut bytes: &[u8], format: &mut dyn WireFormat, tokens: &mut Tokens<'_>) {
-        let Self { sse, templates } = self;
         while !bytes.is_empty() {
-            if sse.is_between_events() {
-                if let Some((choice, length)) = templates.find(bytes) {
-                    format.again(choice);
+            if self.sse.is_between_events() {
+                if let Some((choice, length)) = self.templates.find(bytes) {
+                    if self.again.0 != choice {
+                        self.settle(format);
+                        self.again.0 = choice;
+                    }
+                    self.again.1 += 1;
                     tokens.came(Progress { choice, tokens: 1 });
                     bytes = &bytes[length..];
                     continue;
                 }
             }
+            self.settle(format);
+            let Self { sse, templates, .. } = self;
             let mut plain = None;
             let rest = sse.read(bytes, |event| {
                 let varying = format.event(event, &mut |progress| tokens.came(progress));
@@ -155,6 +171,15 @@ impl Events {
                 templates.learn(choice, &bytes[..bytes.len() - rest.len()], text);
             }
             bytes = rest;
+        }
+    }
+
+    fn settle(&mut self, format: &mut dyn WireFormat) {
+        let (choice, events) = self.again;
+        if events > 0 {
+            // NB: first, so that of one that panics nothing is told twice.
+            self.again.1 = 0;
+            format.again(choice, events);
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::wire::Longest;
 /// First and last token of each choice. A choice's number is bounded by the format.
 #[derive(Debug, Default)]
 pub(super) struct Timing {
-    choices: Vec<Option<Span>>,
+    /// NB: of nearly all answers it is the only one.
+    zeroth: Option<Span>,
+    others: Vec<Option<Span>>,
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
 }
@@ -29,7 +31,11 @@ impl Timing {
     /// Tokens of `choice` came; says how long after the ones before them.
     pub(super) fn token(&mut self, choice: usize, now: Instant) -> Option<Duration> {
         self.last = Some(now);
-        if let Some(Some(span)) = self.choices.get_mut(choice) {
+        let span = match choice.checked_sub(1) {
+            None => self.zeroth.as_mut(),
+            Some(other) => self.others.get_mut(other).and_then(Option::as_mut),
+        };
+        if let Some(span) = span {
             let gap = now.duration_since(span.last);
             span.last = now;
             return Some(gap);
@@ -41,18 +47,23 @@ impl Timing {
     /// The first tokens of a choice came.
     fn begin(&mut self, choice: usize, now: Instant) {
         self.first.get_or_insert(now);
-        if choice >= MAX_CHOICES {
-            return;
+        let span = Some(Span { first: now, last: now });
+        match choice.checked_sub(1) {
+            None => self.zeroth = span,
+            Some(other) if choice < MAX_CHOICES => {
+                self.others.resize(choice.max(self.others.len()), None);
+                self.others[other] = span;
+            }
+            Some(_) => {}
         }
-        if choice >= self.choices.len() {
-            self.choices.resize(choice + 1, None);
-        }
-        self.choices[choice] = Some(Span { first: now, last: now });
     }
 
     /// (last − first token) / (tokens − 1); `None` for fewer than 2 tokens.
     pub(super) fn per_output_token(&self, longest: Longest) -> Option<Duration> {
-        let span = (*self.choices.get(longest.choice)?)?;
+        let span = match longest.choice.checked_sub(1) {
+            None => self.zeroth,
+            Some(other) => *self.others.get(other)?,
+        }?;
         per_gap(span.last.duration_since(span.first), longest.tokens)
     }
 }

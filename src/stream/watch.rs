@@ -1,6 +1,9 @@
 //! The state of one body while it goes by; no I/O, no polling.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
@@ -63,7 +66,8 @@ impl Watch {
     }
 
     /// What is known so far; nothing of a body that is not read.
-    pub(super) fn so_far(&self) -> Usage {
+    pub(super) fn so_far(&mut self) -> Usage {
+        self.settle();
         if matches!(self.reader, Reader::Unread(..)) {
             return Usage::default();
         }
@@ -92,7 +96,9 @@ impl Watch {
         now: Instant,
         observer: &mut dyn Observer,
     ) -> Summary {
-        if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
+        if matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
+            self.settle();
+        } else {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
         // What is told by nobody costs nothing.
@@ -199,7 +205,18 @@ impl Watch {
             return;
         }
         let mut tokens = Tokens { timing, observer, now };
-        if catch_unwind(AssertUnwindSafe(|| read(reader, &mut tokens))).is_err() {
+        let read = catch_unwind(AssertUnwindSafe(|| read(reader, &mut tokens)));
+        self.give_up_after(read);
+    }
+
+    /// Has the format told of all that has come.
+    fn settle(&mut self) {
+        let settled = catch_unwind(AssertUnwindSafe(|| self.reader.settle()));
+        self.give_up_after(settled);
+    }
+
+    fn give_up_after(&mut self, read: thread::Result<()>) {
+        if read.is_err() {
             self.reader = Reader::Unread(Unread::UnknownFormat, None);
         }
     }

@@ -150,8 +150,8 @@ impl WireFormat for Anthropic {
         }
     }
 
-    fn again(&mut self, _choice: usize) {
-        self.counts.content(1);
+    fn again(&mut self, _choice: usize, events: u64) {
+        self.counts.content(events);
     }
 
     fn whole(&mut self, body: &[u8]) {

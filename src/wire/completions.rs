@@ -45,9 +45,9 @@ impl WireFormat for Completions {
         }
     }
 
-    fn again(&mut self, choice: usize) {
+    fn again(&mut self, choice: usize, events: u64) {
         // NB: events of llama.cpp's own never come again: each has its count.
-        self.openai.again(choice);
+        self.openai.again(choice, events);
     }
 
     fn whole(&mut self, body: &[u8]) {

@@ -61,14 +61,6 @@ impl WireFormat for Generate {
         }
     }
 
-    fn again(&mut self, choice: usize) {
-        match self.engine {
-            Some(Engine::Tgi) => self.tgi.again(choice),
-            Some(Engine::SgLang) => self.sglang.again(choice),
-            None => {}
-        }
-    }
-
     fn whole(&mut self, body: &[u8]) {
         let marks = || first::<Marks<'_>>(body)?.engine();
         self.engine = self.engine.or_else(marks);

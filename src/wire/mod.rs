@@ -103,9 +103,10 @@ pub trait WireFormat: Send + Sync {
         content: &mut dyn FnMut(Progress),
     ) -> Option<Varying<'a>>;
 
-    /// An event has come that differs from an earlier one in the [`Varying`] text only. It is one
-    /// token of that choice, and is not given to [`event`](Self::event).
-    fn again(&mut self, _choice: usize) {}
+    /// So many events have come that differ from an earlier one in the [`Varying`] text only. Each
+    /// is one token of that choice, and is not given to [`event`](Self::event). They are told
+    /// together, before anything else is.
+    fn again(&mut self, _choice: usize, _events: u64) {}
 
     /// Reads a whole answer, or the whole body of an error.
     fn whole(&mut self, body: &[u8]);

@@ -114,8 +114,8 @@ impl WireFormat for Responses {
         None
     }
 
-    fn again(&mut self, _choice: usize) {
-        self.counts.content(1);
+    fn again(&mut self, _choice: usize, events: u64) {
+        self.counts.content(events);
     }
 
     fn whole(&mut self, body: &[u8]) {

@@ -68,8 +68,8 @@ impl WireFormat for Words {
         None
     }
 
-    fn again(&mut self, _choice: usize) {
-        self.words += 1;
+    fn again(&mut self, _choice: usize, events: u64) {
+        self.words += events;
     }
 
     fn whole(&mut self, _body: &[u8]) {}

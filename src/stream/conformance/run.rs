@@ -245,12 +245,12 @@ impl WireFormat for Spy {
         varying
     }
 
-    fn again(&mut self, choice: usize) {
+    fn again(&mut self, choice: usize, events: u64) {
         let mut seen = lock(&self.seen);
         seen.asking = true;
-        seen.progress.push(Progress { choice, tokens: 1 });
+        seen.progress.extend((0..events).map(|_| Progress { choice, tokens: 1 }));
         drop(seen);
-        self.format.again(choice);
+        self.format.again(choice, events);
         lock(&self.seen).asking = false;
     }
 

@@ -51,8 +51,8 @@ impl WireFormat for OpenAi {
         self.chunk(&Chunk::parse(event.data)?, content)
     }
 
-    fn again(&mut self, choice: usize) {
-        self.tokens.content(choice, 1);
+    fn again(&mut self, choice: usize, events: u64) {
+        self.tokens.again(choice, events);
     }
 
     fn whole(&mut self, body: &[u8]) {

@@ -77,6 +77,13 @@ impl Tokens {
         choice.without_ids += 1;
     }
 
+    /// So many events came that carry one token each.
+    pub(super) fn again(&mut self, slot: usize, events: u64) {
+        let choice = &mut self.choices[slot];
+        choice.counted = choice.counted.saturating_add(events);
+        choice.without_ids += events;
+    }
+
     pub(super) fn content_with_ids(&mut self, slot: usize, tokens: u64) {
         let choice = &mut self.choices[slot];
         choice.counted = choice.counted.saturating_add(tokens);
