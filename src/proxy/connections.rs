@@ -122,7 +122,7 @@ async fn connection<S, B>(
     let (mut socket, rest) = Socket::new(stream);
     let ip = address.ip().to_string().parse().ok();
     let client = Client { ip, peer: Some(rest.peer()) };
-    let mut over = plain::serve(&mut socket, &client, service.clone(), &mut end, limits.head).await;
+    let mut over = plain::serve(&socket, &client, service.clone(), &mut end, limits.head).await;
     if let Over::NotPlain(unread, until) = over {
         socket.put_back(unread);
         // NB: in a box, so that those who never come here need no room for it.

@@ -20,6 +20,8 @@ pub(super) struct Drain {
     stage: watch::Sender<Stage>,
     /// For those who cannot be woken by `stage`.
     cut: Arc<AtomicBool>,
+    /// For those who are woken, and look for why.
+    has_begun: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub(super) enum Stage {
 /// One task that follows it, cheaply: only a change costs something.
 pub(super) struct Follower {
     seen: watch::Receiver<Stage>,
+    has_begun: Arc<AtomicBool>,
     stage: Stage,
     /// Wakes the task at the next change; `None` before it was asked for.
     change: Option<Change>,
@@ -49,11 +52,12 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 impl Drain {
     pub(super) fn new() -> Arc<Self> {
         let (stage, _) = watch::channel(Stage::Open);
-        Arc::new(Self { stage, cut: Arc::default() })
+        Arc::new(Self { stage, cut: Arc::default(), has_begun: Arc::default() })
     }
 
     pub(super) fn follow(&self) -> Follower {
-        Follower { seen: self.stage.subscribe(), stage: Stage::Open, change: None }
+        let has_begun = Arc::clone(&self.has_begun);
+        Follower { seen: self.stage.subscribe(), has_begun, stage: Stage::Open, change: None }
     }
 
     /// Set once nobody is waited for any longer.
@@ -71,6 +75,7 @@ impl Drain {
 
     /// Lets those who are at work come to their end, for as long as `limit`.
     pub(super) async fn end(&self, limit: Duration) {
+        self.has_begun.store(true, Relaxed);
         self.stage.send_replace(Stage::Stopping);
         if timeout(limit, self.stage.closed()).await.is_err() {
             self.cut.store(true, Relaxed);
@@ -80,12 +85,24 @@ impl Drain {
     }
 }
 
+impl Drop for Drain {
+    /// NB: whoever follows sees that as the end.
+    fn drop(&mut self) {
+        self.has_begun.store(true, Relaxed);
+    }
+}
+
 // === impl Follower ===
 
 impl Follower {
     /// How far it was when it was last polled.
     pub(super) const fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Set before the first change: until then, who has polled need not do so again.
+    pub(super) fn begun_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_begun)
     }
 
     /// How far the end is; the task is woken when that changes.
@@ -113,5 +130,36 @@ impl Follower {
                 Poll::Pending => return self.stage,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll(follower: &mut Follower) -> Stage {
+        follower.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn whoever_sees_an_end_has_been_told_to_look_for_it() {
+        let drain = Drain::new();
+        let mut follower = drain.follow();
+        let has_begun = follower.begun_flag();
+        assert_eq!((poll(&mut follower), has_begun.load(Relaxed)), (Stage::Open, false));
+        {
+            let mut ending = std::pin::pin!(drain.end(Duration::from_secs(9)));
+            assert!(ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!((poll(&mut follower), has_begun.load(Relaxed)), (Stage::Stopping, true));
+
+        let drain = Drain::new();
+        let mut follower = drain.follow();
+        let has_begun = follower.begun_flag();
+        assert_eq!(poll(&mut follower), Stage::Open);
+        drop(drain);
+        assert_eq!((poll(&mut follower), has_begun.load(Relaxed)), (Stage::Cut, true));
     }
 }

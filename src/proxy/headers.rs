@@ -56,6 +56,10 @@ fn is_plainly_framed(headers: &HeaderMap) -> bool {
 
 /// Takes out what is meant for a neighbour only, and what `Connection` names.
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    // NB: most have nothing of it, and looking up each of them costs more.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

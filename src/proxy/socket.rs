@@ -20,6 +20,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::pool::scratch;
+
 /// What is read from and written to. Dropped, it says to the client that nothing more comes; the
 /// connection is closed once the [`End`] is dropped as well.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub(super) struct Socket {
 /// The half that is read from.
 #[derive(Clone, Debug)]
 pub(super) struct ReadHalf(Arc<OwnedReadHalf>);
+
+/// The socket itself: for whoever is polled with every token, and should not look far for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream<'a>(&'a TcpStream);
 
 /// What is left of a socket in the end.
 #[derive(Debug)]
@@ -62,6 +68,10 @@ impl Socket {
         &self.read
     }
 
+    pub(super) fn stream(&self) -> Stream<'_> {
+        Stream(self.write.as_ref())
+    }
+
     /// Gives back what was read, to be read again.
     pub(super) fn put_back(&mut self, unread: Bytes) {
         self.unread = unread;
@@ -71,20 +81,27 @@ impl Socket {
 // === impl ReadHalf ===
 
 impl ReadHalf {
-    /// Whether nothing has come since it was last waited for: then the task that did so is still
-    /// going to be woken, and need not wait anew.
-    pub(super) fn is_quiet(&self) -> bool {
-        let stream: &TcpStream = (*self.0).as_ref();
-        stream.try_io(Interest::READABLE, || Ok(())).is_err()
-    }
-
     /// Reads once, as much as fits; 0 at the end.
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let stream: &TcpStream = (*self.0).as_ref();
+        Stream((*self.0).as_ref()).poll_read(cx, buffer)
+    }
+}
+
+// === impl Stream ===
+
+impl Stream<'_> {
+    /// Whether nothing has come since it was last waited for: then the task that did so is still
+    /// going to be woken, and need not wait anew.
+    pub(super) fn is_quiet(self) -> bool {
+        self.0.try_io(Interest::READABLE, || Ok(())).is_err()
+    }
+
+    fn poll_read(self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Self(stream) = self;
         loop {
             ready!(stream.poll_read_ready(cx))?;
             let mut all = None;
@@ -101,6 +118,23 @@ impl ReadHalf {
                 (Some(all), _) => return Poll::Ready(Ok(all)),
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 (None, read) => return Poll::Ready(read),
+            }
+        }
+    }
+
+    /// Writes as much as there is room for.
+    pub(super) fn poll_write(
+        self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            // NB: nearly always there is room, and nothing to wait for.
+            match self.0.try_write_vectored(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.0.poll_write_ready(cx))?;
+                }
+                written => return Poll::Ready(written),
             }
         }
     }
@@ -142,17 +176,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // NB: nearly always there is room, and nothing to wait for.
-        match self.write.try_write_vectored(slices) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Pin::new(&mut self.write).poll_write_vectored(cx, slices)
-            }
-            written => Poll::Ready(written),
-        }
+        self.stream().poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -178,12 +206,11 @@ impl End {
         }
         let stream: &TcpStream = (*self.0).as_ref();
         let _ = timeout(LINGER, async {
-            let mut unread = [0; 4096];
             loop {
                 // NB: however fast it sends, others have their turn.
                 yield_now().await;
                 stream.readable().await?;
-                match stream.try_read(&mut unread) {
+                match scratch::with(|unread| stream.try_read(unread)) {
                     Ok(0) => return io::Result::Ok(()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                     Ok(_) | Err(_) => {}

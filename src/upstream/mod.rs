@@ -15,6 +15,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, header, uri::Scheme};
 use http_body::Body;
+use http_body_util::Either;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -86,19 +87,24 @@ where
     ///
     /// NB: hyper sends once more where a connection of its pool closes before anything is sent. Ours
     /// are looked at before they are used, and what is sent is sent once.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &self,
         request: Request<B>,
-    ) -> Result<Response<Received<B>>, SendError> {
+    ) -> impl Future<Output = Result<Response<Received<B>>, SendError>> + Send {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let is_plain = request.uri().scheme() == Some(&Scheme::HTTP) && !is_upgrade;
-        if let (true, Some(length)) = (is_plain, request.body().size_hint().exact()) {
-            let answer = self.direct.send(request, length).await?;
-            return Ok(answer.map(|body| Received::Left(Box::new(body))));
-        }
+        let length = request.body().size_hint().exact().filter(|_| is_plain);
         let client = if is_upgrade { &self.client_http1 } else { &self.client };
-        let answer = client.request(request).await.map_err(SendError::new)?;
-        Ok(answer.map(Received::Right))
+        let sent = match length {
+            Some(length) => Either::Left(self.direct.send(request, length)),
+            None => Either::Right(client.request(request)),
+        };
+        async move {
+            match sent {
+                Either::Left(direct) => Ok(direct.await?.map(Received::Left)),
+                Either::Right(sent) => Ok(sent.await.map_err(SendError::new)?.map(Received::Right)),
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -40,8 +41,16 @@ struct Relayed {
     inner: Received,
     waiting: Option<Box<Waiting>>,
     /// What was polled before it was asked for.
-    ahead: Option<Option<Frame<Bytes>>>,
+    ahead: Option<Ahead>,
     upload: Progress,
+}
+
+/// NB: small, since with every token what is beside it is needed.
+#[derive(Debug)]
+enum Ahead {
+    Data(Bytes),
+    Trailers(Box<HeaderMap>),
+    End,
 }
 
 /// How long an upstream may take.
@@ -88,7 +97,7 @@ impl Answer {
         let Kind::Relayed(relayed) = &mut self.kind else { return Ok(()) };
         if relayed.ahead.is_none() && !relayed.inner.is_end_stream() {
             if let Poll::Ready(frame) = relayed.poll_inner(cx) {
-                relayed.ahead = Some(frame.transpose()?);
+                relayed.ahead = Some(Ahead::of(frame.transpose()?));
             }
         }
         Ok(())
@@ -113,8 +122,8 @@ impl Body for Answer {
             Kind::Relayed(relayed) => relayed,
             Kind::Own(body) => return Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
         };
-        if let Some(frame) = relayed.ahead.take() {
-            return Poll::Ready(frame.map(Ok));
+        if let Some(ahead) = relayed.ahead.take() {
+            return Poll::Ready(ahead.frame().map(Ok));
         }
         match relayed.poll_inner(cx) {
             Poll::Ready(Some(Err(error))) => {
@@ -171,9 +180,8 @@ impl Relayed {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.inner.size_hint();
-        let ahead = self.ahead.iter().flatten().filter_map(Frame::data_ref);
-        let ahead: u64 = ahead.map(|data| data.len() as u64).sum();
-        if ahead > 0 {
+        if let Some(Ahead::Data(data)) = &self.ahead {
+            let ahead = data.len() as u64;
             let (lower, upper) = (hint.lower() + ahead, hint.upper().map(|upper| upper + ahead));
             hint = SizeHint::new();
             hint.set_lower(lower);
@@ -182,6 +190,29 @@ impl Relayed {
             }
         }
         hint
+    }
+}
+
+// === impl Ahead ===
+
+impl Ahead {
+    fn of(frame: Option<Frame<Bytes>>) -> Self {
+        match frame.map(Frame::into_data) {
+            None => Self::End,
+            Some(Ok(data)) => Self::Data(data),
+            // What is neither is nothing that could be passed on.
+            Some(Err(other)) => {
+                other.into_trailers().map_or(Self::End, |trailers| Self::Trailers(trailers.into()))
+            }
+        }
+    }
+
+    fn frame(self) -> Option<Frame<Bytes>> {
+        match self {
+            Self::Data(data) => Some(Frame::data(data)),
+            Self::Trailers(trailers) => Some(Frame::trailers(*trailers)),
+            Self::End => None,
+        }
     }
 }
 

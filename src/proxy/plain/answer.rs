@@ -12,7 +12,6 @@ use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use http_body::{Body, Frame};
 use hyper::ext::ReasonPhrase;
-use tokio::io::AsyncWrite;
 
 /// What is still to be written: the lines, then the payload, then the end of it.
 #[derive(Debug)]
@@ -89,24 +88,24 @@ impl Answer {
         Some(Self { lines: to, written: 0, payload: Bytes::new(), end: b"", framing, has_ended })
     }
 
-    /// Writes the answer; ready once all of it was taken by the system.
-    pub(super) fn poll<B: Body<Data = Bytes>, W: AsyncWrite + Unpin>(
+    /// Writes the answer by `write`, which tells how much was taken; ready once all of it was.
+    pub(super) fn poll<B: Body<Data = Bytes>>(
         &mut self,
         mut body: Pin<&mut B>,
-        socket: &mut W,
         cx: &mut Context<'_>,
+        mut write: impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<Result<(), Broken>> {
         loop {
             // NB: also where only its end was not taken yet.
             if self.has_ended || self.payload.has_remaining() || !self.end.is_empty() {
-                ready!(self.poll_write(socket, cx)).map_err(|_| Broken)?;
+                ready!(self.poll_write(cx, &mut write)).map_err(|_| Broken)?;
             }
             if self.has_ended {
                 return Poll::Ready(Ok(()));
             }
             let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
                 // NB: a head does not wait for the first token.
-                ready!(self.poll_write(socket, cx)).map_err(|_| Broken)?;
+                ready!(self.poll_write(cx, &mut write)).map_err(|_| Broken)?;
                 return Poll::Pending;
             };
             match frame.map(|frame| frame.map(Frame::into_data)) {
@@ -147,10 +146,10 @@ impl Answer {
         }
     }
 
-    fn poll_write<W: AsyncWrite + Unpin>(
+    fn poll_write(
         &mut self,
-        socket: &mut W,
         cx: &mut Context<'_>,
+        write: &mut impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<()>> {
         loop {
             let lines = &self.lines[self.written..];
@@ -161,7 +160,7 @@ impl Answer {
                 return Poll::Ready(Ok(()));
             }
             let slices = [lines, &self.payload, self.end].map(IoSlice::new);
-            match ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices))? {
+            match ready!(write(cx, &slices))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.advance(written),
             }
@@ -225,36 +224,16 @@ mod tests {
         taken: Vec<u8>,
     }
 
-    impl AsyncWrite for Slow {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
+    impl Slow {
+        fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
             self.waits = !self.waits;
             if self.waits {
                 return Poll::Pending;
             }
-            let length = bytes.len().min(self.step);
-            self.taken.extend_from_slice(&bytes[..length]);
-            Poll::Ready(Ok(length))
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            slices: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            self.poll_write(cx, &bytes)
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            let before = self.taken.len();
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            self.taken.extend(bytes.take(self.step));
+            Poll::Ready(Ok(self.taken.len() - before))
         }
     }
 
@@ -272,7 +251,8 @@ mod tests {
         let mut socket = Slow { step, waits: false, taken: Vec::new() };
         let cx = &mut Context::from_waker(Waker::noop());
         loop {
-            if let Poll::Ready(sent) = answer.poll(body.as_mut(), &mut socket, cx) {
+            let write = |_: &mut Context<'_>, slices: &[IoSlice<'_>]| socket.write(slices);
+            if let Poll::Ready(sent) = answer.poll(body.as_mut(), cx, write) {
                 let all = String::from_utf8(socket.taken).unwrap();
                 return sent.ok().map(|()| all.split_once("\r\n\r\n").unwrap().1.to_owned());
             }

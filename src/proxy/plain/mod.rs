@@ -14,6 +14,7 @@ use std::{
     convert::Infallible,
     future::{pending, poll_fn},
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -51,7 +52,7 @@ pub(super) enum Over {
 
 /// One connection.
 struct Connection<'a> {
-    socket: &'a mut Socket,
+    socket: &'a Socket,
     /// What came behind the request at hand.
     unread: Bytes,
     /// What of that, and of what comes behind it, belongs to the request before.
@@ -62,6 +63,8 @@ struct Connection<'a> {
     left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     client: &'a Client,
     end: &'a mut Follower,
+    /// Until this is set, `end` has nothing new to tell.
+    is_ending: &'a AtomicBool,
 }
 
 /// Where the body of the request is.
@@ -87,7 +90,7 @@ const MOST_SKIPPED: u64 = 64 * 1024;
 ///
 /// `silence` is how long it may take between two requests.
 pub(super) async fn serve<S, B>(
-    socket: &mut Socket,
+    socket: &Socket,
     client: &Client,
     service: S,
     end: &mut Follower,
@@ -98,7 +101,9 @@ where
     B: Body<Data = Bytes>,
 {
     let (unread, skipped, is_awaited, left) = (Bytes::new(), 0, false, None);
-    let connection = Connection { socket, unread, skipped, is_awaited, left, client, end };
+    let is_ending = &*end.begun_flag();
+    let connection =
+        Connection { socket, unread, skipped, is_awaited, left, client, end, is_ending };
     match connection.serve(service, Silence::new(silence)).await {
         Err(over) => over,
     }
@@ -163,14 +168,13 @@ impl Connection<'_> {
     ///
     /// NB: always of the same task, which waits once and not with every poll.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let socket = self.socket.read_half();
-        if self.is_awaited && socket.is_quiet() {
+        if self.is_awaited && self.socket.stream().is_quiet() {
             return Poll::Pending;
         }
         // NB: a task that has used up its turn does not wait, but is polled again.
         self.is_awaited = has_budget_remaining();
         scratch::with(|buffer| {
-            let read = ready!(socket.poll_read(cx, buffer)).unwrap_or(0);
+            let read = ready!(self.socket.read_half().poll_read(cx, buffer)).unwrap_or(0);
             self.is_awaited = false;
             self.unread = Bytes::copy_from_slice(&buffer[..read]);
             Poll::Ready(())
@@ -227,9 +231,20 @@ impl Connection<'_> {
             || upload.is_too_much();
         let mut answer = Answer::new(&head, &*body, closes).ok_or(Over::Ended)?;
         drop(head);
-        poll_fn(|cx| match answer.poll(body.as_mut(), self.socket, cx) {
-            Poll::Ready(sent) => Poll::Ready(sent.map(|()| closes).map_err(|_| Over::Ended)),
-            Poll::Pending => self.poll_over(upload, cx).map(Err),
+        let (stream, is_ending) = (self.socket.stream(), self.is_ending);
+        let mut is_calm = false;
+        poll_fn(|cx| {
+            let sent = answer.poll(body.as_mut(), cx, |cx, slices| stream.poll_write(cx, slices));
+            if let Poll::Ready(sent) = sent {
+                return Poll::Ready(sent.map(|()| closes).map_err(|_| Over::Ended));
+            }
+            // NB: by what is at hand. The rest of a connection lies in no cache when a token comes.
+            if is_calm && !is_ending.load(Relaxed) && stream.is_quiet() {
+                return Poll::Pending;
+            }
+            let over = self.poll_over(upload, cx).map(Err);
+            is_calm = self.is_calm(upload);
+            over
         })
         .await
     }
@@ -246,6 +261,11 @@ impl Connection<'_> {
             Poll::Ready(if upload.is_too_much() { Err(Over::Ended) } else { Ok(()) })
         })
         .await
+    }
+
+    /// Until something comes, or the end begins, nobody can be over whose task has waited for both.
+    fn is_calm(&self, upload: &Upload) -> bool {
+        self.is_awaited && self.unread.is_empty() && !matches!(upload, Upload::Coming(_))
     }
 
     /// Ready where nobody waits for the answer any longer.

@@ -31,12 +31,14 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The body of an answer, read by whoever asks for it, and the rest of the request that goes out
 /// meanwhile.
+///
+/// NB: small, since all of it is needed with each token; what most answers have no use for lies elsewhere.
 #[derive(Debug)]
 pub(crate) struct Exchange<B> {
     /// `None` once the answer is whole, or broken.
     connection: Option<TcpStream>,
     pool: Arc<Pool>,
-    sending: Option<Sending<B>>,
+    sending: Option<Box<Sending<B>>>,
     /// Not all of the request was taken.
     is_cut: bool,
     framing: Framing,
@@ -45,7 +47,7 @@ pub(crate) struct Exchange<B> {
     is_sized: bool,
     /// Before the body: a head that is not whole. Then: payload that nobody has taken yet.
     unread: BytesMut,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// What is wrong behind what is unread.
     flaw: Option<BoxError>,
     /// A frame was taken, and nobody has waited since.
@@ -66,7 +68,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(connection: TcpStream, pool: Arc<Pool>, sending: Sending<B>) -> Self {
+    pub(super) fn new(connection: TcpStream, pool: Arc<Pool>, sending: Box<Sending<B>>) -> Self {
         Self {
             connection: Some(connection),
             pool,
@@ -251,7 +253,7 @@ where
                 return Poll::Ready(Some(Err(flaw)));
             }
             if let Some(trailers) = self.trailers.take() {
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
             }
             if self.connection.is_none() {
                 return Poll::Ready(None);

@@ -78,7 +78,7 @@ impl Framing {
         &mut self,
         bytes: &[u8],
         payload: &mut BytesMut,
-        trailers: &mut Option<HeaderMap>,
+        trailers: &mut Option<Box<HeaderMap>>,
     ) -> Result<usize, FramingError> {
         match self {
             Self::Length(left) => {
@@ -91,7 +91,7 @@ impl Framing {
                 let taken = chunks.feed(bytes, payload)?;
                 if let Some(taken) = taken {
                     if !chunks.trailers.is_empty() {
-                        *trailers = Some(head::trailers(&chunks.trailers)?);
+                        *trailers = Some(head::trailers(&chunks.trailers)?.into());
                     }
                     *self = Self::Ended;
                     return Ok(taken);
@@ -247,7 +247,11 @@ mod tests {
             left += piece.len() - framing.feed(piece, &mut payload, &mut trailers)?;
         }
         assert!(framing.has_ended() || left == 0);
-        let names = trailers.iter().flat_map(HeaderMap::keys).map(|name| name.as_str()).collect();
+        let names = trailers
+            .iter()
+            .flat_map(|trailers| trailers.keys())
+            .map(|name| name.as_str())
+            .collect();
         Ok((String::from_utf8(payload.to_vec()).unwrap(), names, left))
     }
 

@@ -11,7 +11,7 @@ mod sending;
 use std::{error::Error, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, request};
 use http_body::Body;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
@@ -38,27 +38,31 @@ impl Direct {
     }
 
     /// Sends a request whose body has this length, and waits for the head of its answer.
-    pub(super) async fn send<B>(
+    ///
+    /// NB: who waits keeps what was written of the request, and not the request; waiting for many, that
+    /// counts.
+    pub(super) fn send<B>(
         &self,
         request: Request<B>,
         length: u64,
-    ) -> Result<Response<Exchange<B>>, SendError>
+    ) -> impl Future<Output = Result<Response<Box<Exchange<B>>>, SendError>> + Send
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (asked, body) = request.into_parts();
-        let connection = match self.pool.take(IDLE) {
-            Some(connection) => connection,
-            None => {
-                let connected = self.connect(&asked.uri).await;
-                connected.map_err(SendError::connect)?
-            }
-        };
-        let sending = Sending::new(head::written(&asked, length), body, length);
-        let mut exchange = Exchange::new(connection, Arc::clone(&self.pool), sending);
-        let parts = poll_fn(|cx| exchange.poll_head(&asked.method, cx)).await;
-        Ok(Response::from_parts(parts.map_err(SendError::no_head)?, exchange))
+        let sending = Box::new(Sending::new(head::written(&asked, length), body, length));
+        let request::Parts { method, uri, .. } = asked;
+        async move {
+            let connection = match self.pool.take(IDLE) {
+                Some(connection) => connection,
+                None => self.connect(uri).await.map_err(SendError::connect)?,
+            };
+            let pool = Arc::clone(&self.pool);
+            let mut exchange = Box::new(Exchange::new(connection, pool, sending));
+            let parts = poll_fn(|cx| exchange.poll_head(&method, cx)).await;
+            Ok(Response::from_parts(parts.map_err(SendError::no_head)?, exchange))
+        }
     }
 
     #[cfg(test)]
@@ -66,9 +70,9 @@ impl Direct {
         self.pool.len()
     }
 
-    async fn connect(&self, to: &Uri) -> Result<TcpStream, BoxError> {
+    async fn connect(&self, to: Uri) -> Result<TcpStream, BoxError> {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx)).await?;
-        connector.call(to.clone()).await.map(TokioIo::into_inner)
+        connector.call(to).await.map(TokioIo::into_inner)
     }
 }
