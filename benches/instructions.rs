@@ -15,12 +15,20 @@ mod framing;
 mod head;
 mod scripted;
 
-use std::{hint::black_box, pin::Pin};
+use std::{
+    hint::black_box,
+    pin::{Pin, pin},
+    thread::sleep,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method, Request};
 use http_body::Body;
-use infermeter::{InferenceLayer, Meter, exporter::Prometheus, layer::Endpoint, names, wire::Wire};
+use infermeter::{
+    InferenceLayer, Meter, exporter::Prometheus, layer::Endpoint, names, record::KeptKind,
+    wire::Wire,
+};
 use scripted::{
     CHAT, CHAT_CONTENT, CHAT_WHOLE, Scripts, TINY_CHAT, chat, counted,
     many::{self, MODELS, UPSTREAMS},
@@ -30,6 +38,7 @@ use tower::{Layer, Service};
 
 fn main() {
     requests();
+    kept();
     streams();
     models();
     upstream();
@@ -91,6 +100,35 @@ fn layer(meter: &Meter) -> InferenceLayer {
     InferenceLayer::new(meter.clone()).endpoint(OPAQUE, Endpoint::new("opaque", Wire::opaque()))
 }
 
+/// What it costs to have requests kept, as an exporter has, where nothing is kept of this one.
+fn kept() {
+    /// Longer than any of those that are counted takes.
+    const LONGER: Duration = Duration::from_secs(3);
+
+    let id = HeaderValue::from_static("5f1c2ab0-9d1e-4c7a-8a53-0f6f3f1f7b11");
+    let id = Some(("x-request-id", &id));
+    for (name, is_kept) in [("keeping-a-request", true), ("keeping-a-request-bare", false)] {
+        let meter = Meter::new().model("tiny-qwen");
+        if is_kept {
+            meter.keep_requests();
+        }
+        let mut service = layer(&meter).layer(Scripts(whole(OPAQUE, &CHAT_WHOLE)));
+        let slow: Vec<_> = (0..KeptKind::MOST).map(|_| open(&mut service, OPAQUE, id)).collect();
+        sleep(LONGER);
+        drop(slow);
+        piece(name, REQUESTS, || {
+            for _ in 0..REQUESTS {
+                let mut body = pin!(open(&mut service, OPAQUE, id));
+                while scripted::next(body.as_mut()).is_some() {}
+            }
+        });
+        let of = |kind| meter.kept_requests(kind).len();
+        let all = if is_kept { KeptKind::MOST } else { 0 };
+        assert_eq!(KeptKind::ALL.iter().map(|kind| of(*kind)).collect::<Vec<_>>(), [all, all, 0]);
+        assert_eq!(counted(&meter, &names::REQUEST_SUCCESS_TOTAL), REQUESTS as u64);
+    }
+}
+
 // === Plain content events ===
 
 const CHUNKS: usize = 5000;
@@ -101,8 +139,8 @@ fn streams() {
         let mut bare = Scripts(chat(usize::MAX / 2));
         let meter = Meter::new().model("tiny-qwen");
         let mut ours = layer(&meter).layer(bare.clone());
-        chunks_of(&format!("chunk-of-{streams}"), streams, || open(&mut ours, None));
-        chunks_of(&format!("chunk-of-{streams}-bare"), streams, || open(&mut bare, None));
+        chunks_of(&format!("chunk-of-{streams}"), streams, || open(&mut ours, CHAT, None));
+        chunks_of(&format!("chunk-of-{streams}-bare"), streams, || open(&mut bare, CHAT, None));
         assert_eq!(counted(&meter, &names::TIME_TO_FIRST_TOKEN_SECONDS), streams as u64);
         let gaps = (CHUNKS + streams) as u64;
         assert_eq!(counted(&meter, &names::INTER_TOKEN_LATENCY_SECONDS), gaps);
@@ -140,7 +178,8 @@ fn models() {
             .layer(Scripts(whole(CHAT, &CHAT_WHOLE)));
         let mut each = |times: usize| {
             for i in 0..times {
-                let mut body = std::pin::pin!(open(&mut service, Some(&values[i % models])));
+                let model = Some(("x-model", &values[i % models]));
+                let mut body = pin!(open(&mut service, CHAT, model));
                 while scripted::next(body.as_mut()).is_some() {}
             }
         };
@@ -150,16 +189,20 @@ fn models() {
     }
 }
 
-/// The body of the answer to a chat request.
-fn open<S, B>(service: &mut S, model: Option<&HeaderValue>) -> B
+/// The body of the answer to a request with this header.
+fn open<S, B>(
+    service: &mut S,
+    path: &'static str,
+    header: Option<(&'static str, &HeaderValue)>,
+) -> B
 where
     S: Service<Request<()>, Response = http::Response<B>, Error = std::convert::Infallible>,
 {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = http::Uri::from_static(CHAT);
-    if let Some(model) = model {
-        request.headers_mut().insert("x-model", model.clone());
+    *request.uri_mut() = http::Uri::from_static(path);
+    if let Some((name, value)) = header {
+        request.headers_mut().insert(name, value.clone());
     }
     scripted::open(service, request).into_body()
 }
