@@ -46,9 +46,17 @@ def load(address, processor, *options):
     return json.loads(done.stdout)
 
 
+def open_connections(peer, workload, processor):
+    """A stream on each of them, all at once: while others had their turns, some peers have closed those to the engine."""
+    connections = str(workload.connections)
+    options = ["--connections", connections, "--count", connections, "--ramp-ms", "500"]
+    load(peer.address, processor, "--text", "chunks=1 gap_ms=1000 per_write=1", *options)
+
+
 def measure(peer, name, processor):
     """One cell: what the load has seen, and what the peer has used for it."""
     workload = WORKLOADS[name]
+    open_connections(peer, workload, processor)
     peer.server.forget_peak()
     ran, waited = peer.server.time()
     seen = load(
