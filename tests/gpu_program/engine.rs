@@ -114,6 +114,13 @@ fn gpus(page: &str) -> Vec<&str> {
     up.collect()
 }
 
+/// Waits until the page has a line and these GPUs, as [`gpus`] names them.
+///
+/// NB: which one it is shows before that one has been read.
+fn until(program: &Program, line: &str, uuids: &[&str]) -> String {
+    program.until_it(line, |page| page.contains(line) && gpus(page) == uuids)
+}
+
 #[test]
 fn they_follow_its_processes() {
     let (machine, mut engine) = (Machine::new(), Engine::start());
@@ -126,13 +133,11 @@ fn they_follow_its_processes() {
     assert!(!page.contains("\ninfermeter_engine_gpu_info{"), "{page}");
 
     machine.computing(&[(5, -1, 1), (2, -1, first)]);
-    let page = program.until(&tie(2));
-    assert_eq!(gpus(&page), ["GPU-00000002"]);
+    let page = until(&program, &tie(2), &["GPU-00000002"]);
     assert!(page.contains("gpu_devices{backend=\"nvml\"} 1.0\n"), "{page}");
     let second = engine.start_worker();
     machine.computing(&[(5, -1, 1), (2, -1, first), (3, -1, second)]);
-    let page = program.until(&tie(3));
-    assert_eq!(gpus(&page), ["GPU-00000002", "GPU-00000003"]);
+    until(&program, &tie(3), &["GPU-00000002", "GPU-00000003"]);
 
     engine.end();
     machine.computing(&[(5, -1, 1), (3, -1, 1)]);
@@ -152,7 +157,7 @@ fn what_names_gpus_goes_before() {
     let visible = (&[][..], &[("CUDA_VISIBLE_DEVICES", "6")][..]);
     for (arguments, variables) in [named, visible] {
         let mut program = machine.exporter(&engine.pid(), arguments, variables);
-        assert_eq!(gpus(&program.until(&tie(6))), ["GPU-00000006"]);
+        until(&program, &tie(6), &["GPU-00000006"]);
         program.ends();
     }
 }
@@ -164,8 +169,7 @@ fn of_a_gpu_that_is_split_its_instance() {
     machine.computing(&[(1, 2, worker), (1, 0, 1)]);
     let mut program = machine.exporter(&engine.pid(), &[], &[("FAKE_PARTS", "5")]);
     let tie = "infermeter_engine_gpu_info{engine=\"0\",gpu=\"1\",uuid=\"MIG-0001-2\"} 1.0\n";
-    let page = program.until(tie);
-    assert_eq!(gpus(&page), ["MIG-0001-2"]);
+    let page = until(&program, tie, &["MIG-0001-2"]);
     assert_eq!(page.matches("\ngpu_memory_used_bytes{").count(), 1, "{page}");
     assert!(!page.contains("\ngpu_power_watts{"), "{page}");
     program.ends();
@@ -213,7 +217,7 @@ fn the_proxy_has_those_of_its_one_engine() {
     };
     let one = ["--upstream", &upstream, "--engine", "none", "--engine-pid", "auto"];
     let program = proxy(&one);
-    assert_eq!(gpus(&program.until(&tie(4))), ["GPU-00000004"]);
+    until(&program, &tie(4), &["GPU-00000004"]);
     drop(program);
 
     let file = machine.library.with_extension("toml");
@@ -229,7 +233,7 @@ fn the_proxy_has_those_of_its_one_engine() {
     };
     let program = config(&["a"]);
     let of_one = tie(4).replace("} 1", ",upstream=\"a\",variant=\"none\"} 1");
-    assert_eq!(gpus(&program.until(&of_one)), ["GPU-00000004"]);
+    until(&program, &of_one, &["GPU-00000004"]);
     drop(program);
     // Of several, it is not known whose which are.
     let program = config(&["a", "b"]);
