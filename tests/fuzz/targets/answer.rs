@@ -28,7 +28,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 /// The whole answer, as text; what is wrong with it, too.
 fn read(pieces: &[&[u8]], asked: &Method) -> String {
     let (mut unread, mut body) = (Vec::new(), None);
-    let (mut payload, mut trailers) = (BytesMut::new(), None::<HeaderMap>);
+    let (mut payload, mut trailers) = (BytesMut::new(), None::<Box<HeaderMap>>);
     let mut seen = String::new();
     for piece in pieces {
         unread.extend_from_slice(piece);
