@@ -77,7 +77,6 @@ impl Reader {
 
     /// The body has come to its proper end.
     pub(super) fn end(&mut self, tokens: &mut Tokens<'_>) {
-        self.settle();
         match self {
             Self::Events(events, format) => events.sse.end(|event| give(event, format, tokens)),
             Self::Lines(lines, format) => lines.end(|event| give(event, format, tokens)),

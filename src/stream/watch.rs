@@ -96,9 +96,9 @@ impl Watch {
         now: Instant,
         observer: &mut dyn Observer,
     ) -> Summary {
-        if matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
-            self.settle();
-        } else {
+        // NB: also of a body of which a part could not be looked at.
+        self.settle();
+        if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
         // What is told by nobody costs nothing.
@@ -236,6 +236,31 @@ impl Tokens<'_> {
             timing.first.get_or_insert(*now);
         } else if let Some(gap) = timing.token(choice, *now) {
             observer.gap(gap, tokens);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Unmoved;
+
+    impl Observer for Unmoved {
+        fn end(&mut self, _summary: Summary) {}
+    }
+
+    #[test]
+    fn what_came_before_something_that_could_not_be_looked_at_counts() {
+        let event = "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":null}]}\n\n";
+        for end in [BodyEnd::Eof, BodyEnd::Dropped] {
+            let head = Head { content: Content::Events, ..Head::default() };
+            let mut watch = Watch::new(&Wire::completions(), &head, None);
+            let now = Instant::now();
+            // The first one is parsed, the others are known by their bytes.
+            (0..3).for_each(|_| watch.read(event.as_bytes(), now, &mut Unmoved));
+            watch.skip(9);
+            assert_eq!(watch.end(end, now, &mut Unmoved).usage.completion, Some(3));
         }
     }
 }
