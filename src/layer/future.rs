@@ -94,8 +94,8 @@ pub(super) struct Open {
 // === impl ResponseFuture ===
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    pub(super) const fn new(service: S, request: Option<Request<B>>, open: Open) -> Self {
-        Self { state: State::Waiting { service, request }, open }
+    pub(super) const fn new(service: S, request: Request<B>, open: Open) -> Self {
+        Self { state: State::Waiting { service, request: Some(request) }, open }
     }
 }
 

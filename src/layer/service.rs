@@ -12,6 +12,7 @@ use tower::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
+    endpoint::Measured,
     future::Open,
     layer::{Config, LabelFrom, Start},
     path::full_path,
@@ -73,35 +74,40 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let inner = self.inner.clone();
-        let (method, headers) = (request.method(), request.headers());
-        let path = full_path(&request);
-        let Config { meter, endpoints, .. } = &*self.config;
-        let measured = endpoints.find(method, path, headers).filter(|_| !meter.is_disabled());
-        let Some(measured) = measured else {
-            return ResponseFuture::new(inner, Some(request), Open::unmeasured());
+        let open = match self.measured(&request) {
+            Some(measured) => {
+                let (model, tenant, asked);
+                if self.config.asks_requests || self.config.meter.keeps_requests() {
+                    (request, Labels { model, tenant, asked }) = self.labels(request);
+                } else {
+                    (model, tenant, asked) = (self.config.default_model(), None, None);
+                }
+                let shared = Arc::clone(self.config.meter.shared());
+                let start = self.config.start;
+                let start_is_told = start == Start::Told;
+                let record =
+                    Record::open(shared, &measured.series, model, tenant, asked, start_is_told);
+                request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
+                Open::measured(record, measured.wire.clone(), start)
+            }
+            None => Open::unmeasured(),
         };
-        // NB: another layer of the same meter, on an outer router for instance, has it already.
-        let outer = request.extensions().get::<RequestMeter>();
-        if outer.is_some_and(|outer| outer.is_open_in(self.config.meter.shared())) {
-            return ResponseFuture::new(inner, Some(request), Open::unmeasured());
-        }
-        let (model, tenant, asked);
-        if self.config.asks_requests || meter.keeps_requests() {
-            (request, Labels { model, tenant, asked }) = self.labels(request);
-        } else {
-            (model, tenant, asked) = (self.config.default_model(), None, None);
-        }
-        let shared = Arc::clone(self.config.meter.shared());
-        let start_is_told = self.config.start == Start::Told;
-        let record = Record::open(shared, &measured.series, model, tenant, asked, start_is_told);
-        request.extensions_mut().insert(RequestMeter::new(Arc::clone(&record)));
-        let open = Open::measured(record, measured.wire.clone(), self.config.start);
-        ResponseFuture::new(inner, Some(request), open)
+        ResponseFuture::new(self.inner.clone(), request, open)
     }
 }
 
 impl<S> InferenceService<S> {
+    /// What a request is measured as; `None` if it passes by.
+    fn measured<B>(&self, request: &Request<B>) -> Option<&Measured> {
+        let Config { meter, endpoints, .. } = &*self.config;
+        let path = full_path(request);
+        let measured = endpoints.find(request.method(), path, request.headers())?;
+        // NB: another layer of the same meter, on an outer router for instance, has it already.
+        let outer = request.extensions().get::<RequestMeter>();
+        let is_measured = outer.is_some_and(|outer| outer.is_open_in(meter.shared()));
+        (!is_measured && !meter.is_disabled()).then_some(measured)
+    }
+
     /// The labels at arrival, by what the user says.
     fn labels<B>(&self, request: Request<B>) -> (Request<B>, Labels) {
         let Config { meter, model_from, tenant_from, on_end, .. } = &*self.config;

@@ -1,6 +1,7 @@
 //! What is told of a request once it has ended, where somebody asks for it.
 
 use std::{
+    borrow::Cow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
@@ -91,7 +92,9 @@ impl Asked {
             let value = headers.get(name).map(HeaderValue::as_bytes)?;
             // NB: of a long one no more than is kept.
             let start = value.get(..WORD).unwrap_or(value);
-            bounded(&String::from_utf8_lossy(start), WORD)
+            // NB: looked at by its characters where it has to be only.
+            let text = std::str::from_utf8(start).map(Cow::Borrowed);
+            bounded(&text.unwrap_or_else(|_| String::from_utf8_lossy(start)), WORD)
         };
         (is_kept || !by.is_empty()).then(|| {
             Arc::new(Self {

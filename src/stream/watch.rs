@@ -101,15 +101,9 @@ impl Watch {
         if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
-        // What is told by nobody costs nothing.
-        let (facts, usage, error) = match self.ask(|format| format.facts()) {
-            Some(mut facts) => {
-                let error = facts.error_details.take().or_else(|| self.refusal());
-                let usage = facts.usage.believable();
-                (facts, usage, error)
-            }
-            None => (Facts::default(), Usage::default(), None),
-        };
+        let mut facts = self.ask(|format| format.facts()).unwrap_or_default();
+        let error = facts.error_details.take().or_else(|| self.refusal());
+        let usage = facts.usage.believable();
         let longest = usage.completion.and(facts.longest);
         let unread = match self.reader {
             _ if self.is_blind => Some(Unread::UnknownFormat),
