@@ -5,28 +5,30 @@ use std::{
     future::{pending, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{Request, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use pin_project::pin_project;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
 use super::{
     asking::Asking,
-    body::{Answer, ClientBody, Deadlines, Progress, Upload, UploadError},
+    body::{Answer, ClientBody, Deadlines, Progress, UploadError},
     connections::{Client, Limits},
     drain::Drain,
-    headers, merged,
+    headers,
+    inbound::{Inbound, outbound},
+    merged,
     pool::{Pool, Received, SendError},
     reading::Read,
     refusal::Refusal,
     route::{Named, Route},
     routes::Routes,
     tunnel,
-    usage::Spliced,
 };
 use crate::{layer::InferenceLayer, record::RequestMeter};
 
@@ -55,6 +57,14 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct ClientLeft;
 
+/// The answer that is on its way, or what the proxy answers itself.
+#[pin_project]
+struct Answering<F> {
+    #[pin]
+    answer: F,
+    meter: RequestMeter,
+}
+
 /// Why there is no answer to pass on.
 pub(super) enum Failed {
     Client,
@@ -73,90 +83,62 @@ impl Service<Request<ClientBody>> for Forward {
     }
 
     fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let meter = RequestMeter::of(&request);
-            match this.answer(request, &meter).await {
-                Ok(answer) => Ok(answer),
-                Err(Failed::Refused(refusal)) => {
-                    if let Some(reason) = refusal.reason {
-                        meter.fail(reason);
-                    }
-                    meter.refused(|| refusal.details());
-                    Ok(refusal.respond())
-                }
-                Err(Failed::Client) => {
-                    meter.client_left();
-                    Err(ClientLeft)
-                }
-            }
-        })
+        let meter = RequestMeter::of(&request);
+        let request = Inbound::new(request, &self.shared);
+        let answer = self.clone().answer(request, meter.clone());
+        Box::pin(Answering { answer, meter })
     }
 }
 
 impl Forward {
-    async fn answer(
-        &self,
-        mut request: Request<ClientBody>,
-        meter: &RequestMeter,
-    ) -> Result<Response<Answer>, Failed> {
-        if request.method() == Method::CONNECT {
-            return Err(Refusal::connect().into());
-        }
-        let is_http11 = request.version() == Version::HTTP_11;
-        let protocol = headers::upgrade(request.headers()).filter(|_| is_http11);
-        let client_side = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
-
-        let (mut parts, body) = request.into_parts();
-        if let Some(flaw) = headers::flaw(&parts) {
-            return Err(Refusal::head(flaw).into());
-        }
-        let Shared { max_request_body, limits, ref routes, .. } = *self.shared;
-        if routes.are_several() && merged::is_for_list(&parts) {
-            return Ok(routes.list());
-        }
-        let upload = Upload::new(body, max_request_body, limits.pause);
-        let progress = upload.progress();
-        if let Some(error) = upload.is_too_large() {
-            return Err(error.into());
-        }
-        let Read { mut body, spliced, route } = self.read(&parts, upload, meter).await?;
-        let Some(uri) = route.address.uri(&parts.uri) else { return Err(Refusal::target().into()) };
-        let hide = spliced.map(|Spliced { pieces, hide }| {
-            body.replace(pieces);
-            if let (Some(length), true) =
-                (body.whole_length(), parts.headers.contains_key(header::CONTENT_LENGTH))
-            {
-                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    /// NB: what is kept in one place is not moved, and the box for it is one that is made fast.
+    #[expect(clippy::manual_async_fn, reason = "it would keep its arguments twice")]
+    fn answer(
+        self,
+        mut request: Inbound,
+        meter: RequestMeter,
+    ) -> impl Future<Output = Result<Response<Answer>, Failed>> + Send {
+        async move {
+            let routes = &self.shared.routes;
+            if let Some(refusal) = request.refusal() {
+                return Err(refusal.into());
             }
-            // NB: a compressed answer could not be put right again.
-            parts.headers.remove(header::ACCEPT_ENCODING);
-            hide
-        });
-        let client = parts.extensions.remove::<Client>();
-        headers::for_upstream(&mut parts, client.as_ref().and_then(|client| client.ip.as_ref()));
-        headers::set_connection(&mut parts.headers, &uri, protocol);
-        parts.uri = uri;
-        parts.version = Version::HTTP_11;
-        parts.extensions = http::Extensions::new();
-
-        let mut deadlines = Deadlines { first_byte: None, idle: self.shared.idle_timeout };
-        let answer = tokio::select! {
-            answer = self.pools[route.at].send(Request::from_parts(parts, body)) => answer,
-            () = self.first_byte(&progress, &mut deadlines.first_byte) => {
-                return Err(Refusal::first_byte(&route.name).into());
+            if routes.are_several() && merged::is_for_list(&request.parts) {
+                return Ok(routes.list());
             }
-            () = left(client.as_ref()) => return Err(Failed::Client),
-        };
-        let answer = answer.map_err(|error| Failed::send(&route.name, &error, &progress))?;
-        let mut answer = self.pass_back(answer, route, client_side, deadlines, &progress, meter)?;
-        poll_fn(|cx| Poll::Ready(answer.body_mut().look_ahead(cx)))
-            .await
-            .map_err(|error| Failed::broken(&route.name, &error, &progress))?;
-        if let Some(hide) = hide {
-            answer.extensions_mut().insert(hide);
+            if let Some(error) = request.body.is_too_large() {
+                return Err(error.into());
+            }
+            let Read { spliced, route } =
+                self.read(&request.parts, &mut request.body, &meter).await?;
+            let Some(uri) = route.address.uri(&request.parts.uri) else {
+                return Err(Refusal::target().into());
+            };
+            let hide = spliced.map(|spliced| request.splice(spliced));
+            let client = request.parts.extensions.remove::<Client>();
+            let Inbound { parts, body, ref progress, protocol, client_side } = request;
+            let ip = client.as_ref().and_then(|client| client.ip.as_ref());
+            let sent = self.pools[route.at].send(outbound(parts, body, uri, ip, protocol));
+
+            let mut deadlines = Deadlines { first_byte: None, idle: self.shared.idle_timeout };
+            let answer = tokio::select! {
+                answer = sent => answer,
+                () = self.first_byte(progress, &mut deadlines.first_byte) => {
+                    return Err(Refusal::first_byte(&route.name).into());
+                }
+                () = left(client.as_ref()) => return Err(Failed::Client),
+            };
+            let answer = answer.map_err(|error| Failed::send(&route.name, &error, progress))?;
+            let mut answer =
+                self.pass_back(answer, route, client_side, deadlines, progress, &meter)?;
+            poll_fn(|cx| Poll::Ready(answer.body_mut().look_ahead(cx)))
+                .await
+                .map_err(|error| Failed::broken(&route.name, &error, progress))?;
+            if let Some(hide) = hide {
+                answer.extensions_mut().insert(hide);
+            }
+            Ok(answer)
         }
-        Ok(answer)
     }
 
     /// Ends when the upstream has taken too long to begin; `until` is that moment.
@@ -167,7 +149,7 @@ impl Forward {
         loop {
             let moment = Instant::now() + limit;
             *until = Some(moment);
-            sleep_until(moment).await;
+            Box::pin(sleep_until(moment)).await;
             // NB: nor is what a client takes to send its request.
             if !upload.has_moved() {
                 return;
@@ -205,9 +187,32 @@ impl Forward {
     }
 }
 
+impl<F: Future<Output = Result<Response<Answer>, Failed>>> Future for Answering<F> {
+    type Output = Result<Response<Answer>, ClientLeft>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.answer.poll(cx)) {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Refused(refusal)) => {
+                if let Some(reason) = refusal.reason {
+                    this.meter.fail(reason);
+                }
+                this.meter.refused(|| refusal.details());
+                Ok(refusal.respond())
+            }
+            Err(Failed::Client) => {
+                this.meter.client_left();
+                Err(ClientLeft)
+            }
+        })
+    }
+}
+
 async fn left(client: Option<&Client>) {
     match client.and_then(|client| client.peer.as_ref()) {
-        Some(peer) => peer.left().await,
+        // NB: in a box, so that those who are seen to go elsewhere need no room for it.
+        Some(peer) => Box::pin(peer.left()).await,
         None => pending().await,
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body::Body;
+use pin_project::pin_project;
 use tower::Service;
 
 use super::usage::{Hidden, Hide};
@@ -16,6 +17,15 @@ use super::usage::{Hidden, Hide};
 #[derive(Clone, Debug)]
 pub(super) struct Front<S> {
     inner: S,
+}
+
+/// The answer that is on its way, and the id of its request.
+#[pin_project]
+#[derive(Debug)]
+pub(super) struct ResponseFuture<F> {
+    #[pin]
+    answer: F,
+    id: Option<HeaderValue>,
 }
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,12 +41,11 @@ impl<S> Front<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Front<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    S::Future: Send + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<Hidden<ResBody>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -44,18 +53,32 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let id = request.headers_mut().entry(&REQUEST_ID).or_insert_with(new_id).clone();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut answer = answer.await?;
+        ResponseFuture { answer: self.inner.call(request), id: Some(id) }
+    }
+}
+
+// === impl ResponseFuture ===
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<Hidden<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.answer.poll(cx))?;
+        if let Some(id) = this.id.take() {
             answer.headers_mut().entry(&REQUEST_ID).or_insert(id);
-            let hide = answer.extensions_mut().remove::<Hide>();
-            let hide = hide.filter(|_| is_stream(answer.headers()));
-            if hide.is_some() {
-                // What is taken out is in it.
-                answer.headers_mut().remove(header::CONTENT_LENGTH);
-            }
-            Ok(answer.map(|body| Hidden::new(body, hide)))
-        })
+        }
+        let hide = answer.extensions_mut().remove::<Hide>();
+        let hide = hide.filter(|_| is_stream(answer.headers()));
+        if hide.is_some() {
+            // What is taken out is in it.
+            answer.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        Poll::Ready(Ok(answer.map(|body| Hidden::new(body, hide))))
     }
 }
 

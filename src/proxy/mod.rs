@@ -152,6 +152,7 @@ mod failures;
 mod forward;
 mod front;
 mod headers;
+mod inbound;
 mod listing;
 mod merged;
 mod models;

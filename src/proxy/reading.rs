@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{
-    body::{RequestBody, Upload},
+    body::RequestBody,
     forward::{Failed, Forward, Shared},
     merged,
     models::OTHER,
@@ -15,10 +15,9 @@ use crate::record::RequestMeter;
 /// How much of a request is read ahead to learn what it asks for; a longer one goes by unread.
 const READ_AHEAD: u64 = 8 * 1024 * 1024;
 
-/// A request that goes to an upstream.
+/// What a request says of itself.
 #[derive(Debug)]
 pub(super) struct Read<'a> {
-    pub(super) body: RequestBody,
     /// What is asked of the engine on top.
     pub(super) spliced: Option<Spliced>,
     pub(super) route: &'a Route,
@@ -31,16 +30,14 @@ impl Forward {
     pub(super) async fn read(
         &self,
         parts: &Parts,
-        upload: Upload,
+        body: &mut RequestBody,
         meter: &RequestMeter,
     ) -> Result<Read<'_>, Failed> {
         let Shared { layer, asking, routes, .. } = &*self.shared;
         let is_wanted = meter.is_measuring() || (routes.are_several() && is_json(parts));
-        let mut body = if is_wanted && !parts.headers.contains_key(header::CONTENT_ENCODING) {
-            RequestBody::read_ahead(upload, READ_AHEAD).await?
-        } else {
-            RequestBody::streamed(upload)
-        };
+        if is_wanted && !parts.headers.contains_key(header::CONTENT_ENCODING) {
+            body.read_ahead(READ_AHEAD).await?;
+        }
         let Some((whole, request)) =
             body.whole().and_then(|whole| Some((whole, Request::read(whole)?)))
         else {
@@ -49,7 +46,7 @@ impl Forward {
             if routes.are_several() {
                 route.gets(meter, route.known.get().label(None));
             }
-            return Ok(Read { body, spliced: None, route });
+            return Ok(Read { spliced: None, route });
         };
         // NB: an empty name is none; so vLLM takes it.
         let model = request.model.as_deref().filter(|model| !model.is_empty());
@@ -58,7 +55,7 @@ impl Forward {
         route.gets(meter, listing.label(model));
         let wire = layer.wire_for(&parts.method, parts.uri.path(), &parts.headers);
         let spliced = asking.ask(whole, &request, wire, &listing, meter);
-        Ok(Read { body, spliced, route })
+        Ok(Read { spliced, route })
     }
 }
 

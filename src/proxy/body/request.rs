@@ -17,7 +17,7 @@ use super::{Upload, UploadError};
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct RequestBody {
     read: VecDeque<Bytes>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     rest: Option<Upload>,
 }
 
@@ -29,30 +29,33 @@ impl RequestBody {
         Self { rest: Some(rest), ..Self::default() }
     }
 
-    /// Reads a body ahead, as long as it is no longer than `limit`: then it is whole.
-    pub(in crate::proxy) async fn read_ahead(
-        mut upload: Upload,
-        limit: u64,
-    ) -> Result<Self, UploadError> {
-        let mut body = Self::default();
-        if upload.size_hint().lower() > limit {
-            return Ok(Self::streamed(upload));
-        }
+    /// Reads ahead, as long as it is no longer than `limit`: then it is whole.
+    pub(in crate::proxy) async fn read_ahead(&mut self, limit: u64) -> Result<(), UploadError> {
+        let Self { read, trailers, rest } = self;
+        let Some(upload) = rest.as_mut().filter(|upload| upload.size_hint().lower() <= limit)
+        else {
+            return Ok(());
+        };
         let mut length = 0;
-        while let Some(frame) = upload.frame().await {
+        while length <= limit {
+            let Some(frame) = upload.frame().await else {
+                *rest = None;
+                break;
+            };
             match frame?.into_data() {
                 Ok(data) => {
                     length += data.len() as u64;
-                    body.read.push_back(data);
+                    read.push_back(data);
                 }
-                Err(frame) => body.trailers = frame.into_trailers().ok(),
-            }
-            if length > limit {
-                body.rest = Some(upload);
-                return Ok(body);
+                Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
-        Ok(body)
+        Ok(())
+    }
+
+    /// Why it is refused as it is, before anything of it is read.
+    pub(in crate::proxy) fn is_too_large(&self) -> Option<UploadError> {
+        self.rest.as_ref()?.is_too_large()
     }
 
     /// Its bytes in one piece, if all of them are there.
@@ -97,7 +100,7 @@ impl Body for RequestBody {
         }
         match rest {
             Some(rest) => Pin::new(rest).poll_frame(cx),
-            None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+            None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers)))),
         }
     }
 

@@ -122,7 +122,11 @@ impl Connection<'_> {
             // NB: that it goes is seen here.
             let client = Client { peer: None, ..self.client.clone() };
             request.extensions_mut().insert(client);
-            let answer = self.answer(service.call(request), &mut upload).await?;
+            let answer = {
+                // NB: in one place from here on, and given up before the answer is sent.
+                let answer = pin!(service.call(request));
+                self.answer(answer, &mut upload).await?
+            };
             let closes = self.send(answer, &mut upload).await?;
             self.rest_of_request(upload).await?;
             if closes {
@@ -205,10 +209,9 @@ impl Connection<'_> {
 
     async fn answer<T, E>(
         &mut self,
-        answer: impl Future<Output = Result<T, E>>,
+        mut answer: Pin<&mut impl Future<Output = Result<T, E>>>,
         upload: &mut Upload,
     ) -> Result<T, Over> {
-        let mut answer = pin!(answer);
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(|_| Over::Ended));

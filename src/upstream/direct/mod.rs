@@ -53,13 +53,18 @@ impl Direct {
         let (asked, body) = request.into_parts();
         let sending = Box::new(Sending::new(head::written(&asked, length), body, length));
         let request::Parts { method, uri, .. } = asked;
+        let pool = Arc::clone(&self.pool);
+        let idle = pool.take(IDLE);
+        let begin = |connection| Box::new(Exchange::new(connection, pool, sending));
+        let begun = match idle {
+            Some(connection) => Ok(begin(connection)),
+            None => Err((begin, Box::pin(self.connect(uri)))),
+        };
         async move {
-            let connection = match self.pool.take(IDLE) {
-                Some(connection) => connection,
-                None => self.connect(uri).await.map_err(SendError::connect)?,
+            let mut exchange = match begun {
+                Ok(exchange) => exchange,
+                Err((begin, connecting)) => begin(connecting.await.map_err(SendError::connect)?),
             };
-            let pool = Arc::clone(&self.pool);
-            let mut exchange = Box::new(Exchange::new(connection, pool, sending));
             let parts = poll_fn(|cx| exchange.poll_head(&method, cx)).await;
             Ok(Response::from_parts(parts.map_err(SendError::no_head)?, exchange))
         }

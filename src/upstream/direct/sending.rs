@@ -36,6 +36,9 @@ pub(super) enum Stopped {
 /// How many bytes are gathered before they are written.
 const AT_ONCE: usize = 64 * 1024;
 
+/// The head, and a body of up to three pieces.
+const USUAL_PIECES: usize = 4;
+
 /// How many pieces are written at once.
 const MOST_PIECES: usize = 16;
 
@@ -48,7 +51,9 @@ where
 {
     /// `length` is that of the body, to the byte.
     pub(super) fn new(head: Bytes, body: B, length: u64) -> Self {
-        Self { pieces: VecDeque::from([head]), body, left: length }
+        let mut pieces = VecDeque::with_capacity(USUAL_PIECES);
+        pieces.push_back(head);
+        Self { pieces, body, left: length }
     }
 
     /// Writes what there is; ready once all was written.
