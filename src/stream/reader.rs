@@ -23,7 +23,7 @@ use crate::{
 pub(super) enum Reader {
     /// The first byte that is not white space decides.
     Undecided(Box<dyn WireFormat>),
-    Events(Box<Events>, Box<dyn WireFormat>),
+    Events(Events, Box<dyn WireFormat>),
     Lines(Lines, Box<dyn WireFormat>),
     Whole(Whole, Box<dyn WireFormat>),
     /// The body passes; a format that is kept knows the head.
@@ -50,7 +50,7 @@ impl Reader {
         match (head.content, format) {
             (Content::Compressed, format) => Self::Unread(Unread::Compressed, format),
             (_, None) => Self::Unread(Unread::UnknownFormat, None),
-            (Content::Events, Some(format)) => Self::Events(Box::default(), format),
+            (Content::Events, Some(format)) => Self::Events(Events::default(), format),
             (Content::Lines, Some(format)) => Self::Lines(Lines::default(), format),
             (Content::Json, Some(format)) => Self::Whole(Whole::default(), format),
             (_, Some(format)) => Self::Undecided(format),
@@ -135,7 +135,7 @@ impl Reader {
         *self = match first {
             b'{' if format.streams_lines() => Self::Lines(Lines::default(), format),
             b'{' | b'[' => Self::Whole(Whole::default(), format),
-            _ => Self::Events(Box::default(), format),
+            _ => Self::Events(Events::default(), format),
         };
         self.read(bytes, tokens);
     }
