@@ -105,35 +105,40 @@ pub(super) async fn serve<S, B>(
     drain.end(drain_timeout).await;
 }
 
-async fn connection<S, B>(
+#[expect(clippy::manual_async_fn, reason = "it would keep its arguments twice")]
+fn connection<S, B>(
     stream: TcpStream,
     address: SocketAddr,
     service: S,
     mut end: Follower,
     limits: Limits,
-) where
+) -> impl Future<Output = ()> + Send
+where
     S: Service<Request<ClientBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Error + Send + Sync,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    // A token is sent when it comes.
-    let _ = stream.set_nodelay(true);
-    let (mut socket, rest) = Socket::new(stream);
-    let ip = address.ip().to_string().parse().ok();
-    let client = Client { ip, peer: Some(rest.peer()) };
-    let mut over = plain::serve(&socket, &client, service.clone(), &mut end, limits.head).await;
-    if let Over::NotPlain(unread, until) = over {
-        socket.put_back(unread);
-        // NB: in a box, so that those who never come here need no room for it.
-        over = Box::pin(by_hyper(socket, client, service, &mut end, limits, until)).await;
-    } else {
-        drop(socket);
-    }
-    if let Over::Ended = over {
-        // Nobody waits for that.
-        drop(end);
-        rest.linger().await;
+    async move {
+        // A token is sent when it comes.
+        let _ = stream.set_nodelay(true);
+        let (mut socket, rest) = Socket::new(stream);
+        let ip = address.ip().to_string().parse().ok();
+        let client = Client { ip, peer: Some(rest.peer()) };
+        let served = plain::serve(&socket, &client, service.clone(), &mut end, limits.head).await;
+        let Err(mut over) = served;
+        if let Over::NotPlain(unread, until) = over {
+            socket.put_back(unread);
+            // NB: in a box, so that those who never come here need no room for it.
+            over = Box::pin(by_hyper(socket, client, service, &mut end, limits, until)).await;
+        } else {
+            drop(socket);
+        }
+        if let Over::Ended = over {
+            // Nobody waits for that.
+            drop(end);
+            rest.linger().await;
+        }
     }
 }
 

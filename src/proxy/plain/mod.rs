@@ -7,6 +7,7 @@
 
 mod answer;
 mod request;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,13 @@ use std::{
     convert::Infallible,
     future::{pending, poll_fn},
     pin::{Pin, pin},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
-use http::{Request, Response, header};
+use http::{Request, Response};
 use http_body::Body;
 use tokio::{
     sync::oneshot,
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tower::Service;
 
-use self::{answer::Answer, request::Head};
+use self::{request::Head, sending::Sending};
 use super::{
     body::{ClientBody, SizedBody},
     connections::Client,
@@ -64,7 +65,7 @@ struct Connection<'a> {
     client: &'a Client,
     end: &'a mut Follower,
     /// Until this is set, `end` has nothing new to tell.
-    is_ending: &'a AtomicBool,
+    is_ending: Arc<AtomicBool>,
 }
 
 /// Where the body of the request is.
@@ -89,48 +90,50 @@ const MOST_SKIPPED: u64 = 64 * 1024;
 /// Serves a client until its connection ends or asks for more than is done here.
 ///
 /// `silence` is how long it may take between two requests.
-pub(super) async fn serve<S, B>(
-    socket: &Socket,
-    client: &Client,
+pub(super) fn serve<'a, S, B>(
+    socket: &'a Socket,
+    client: &'a Client,
     service: S,
-    end: &mut Follower,
+    end: &'a mut Follower,
     silence: Duration,
-) -> Over
+) -> impl Future<Output = Result<Infallible, Over>>
 where
     S: Service<Request<ClientBody>, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
     let (unread, skipped, is_awaited, left) = (Bytes::new(), 0, false, None);
-    let is_ending = &*end.begun_flag();
+    let is_ending = end.begun_flag();
     let connection =
         Connection { socket, unread, skipped, is_awaited, left, client, end, is_ending };
-    match connection.serve(service, Silence::new(silence)).await {
-        Err(over) => over,
-    }
+    connection.serve(service, Silence::new(silence))
 }
 
 // === impl Connection ===
 
 impl Connection<'_> {
-    async fn serve<S, B>(mut self, mut service: S, mut silence: Silence) -> Result<Infallible, Over>
+    #[expect(clippy::manual_async_fn, reason = "it would keep its arguments twice")]
+    fn serve<S, B>(
+        mut self,
+        mut service: S,
+        mut silence: Silence,
+    ) -> impl Future<Output = Result<Infallible, Over>>
     where
         S: Service<Request<ClientBody>, Response = Response<B>>,
         B: Body<Data = Bytes>,
     {
-        loop {
-            let (mut request, mut upload) = self.next_request(&mut silence).await?;
-            // NB: that it goes is seen here.
-            let client = Client { peer: None, ..self.client.clone() };
-            request.extensions_mut().insert(client);
-            let answer = {
-                // NB: in one place from here on, and given up before the answer is sent.
-                let answer = pin!(service.call(request));
-                self.answer(answer, &mut upload).await?
-            };
-            let closes = self.send(answer, &mut upload).await?;
-            self.rest_of_request(upload).await?;
-            if closes {
-                return Err(Over::Ended);
+        async move {
+            loop {
+                let (request, mut upload) = self.next_request(&mut silence).await?;
+                let answer = {
+                    // NB: in one place from here on, and given up before the answer is sent.
+                    let answer = pin!(service.call(request));
+                    self.answer(answer, &mut upload).await?
+                };
+                let closes = Sending::new(&mut self, answer, &mut upload)?.await?;
+                self.rest_of_request(upload).await?;
+                if closes {
+                    return Err(Over::Ended);
+                }
             }
         }
     }
@@ -188,9 +191,11 @@ impl Connection<'_> {
     /// The request at the beginning of what is unread.
     fn begin(&mut self, silence: &Silence) -> Result<(Request<ClientBody>, Upload), Over> {
         let mut unread = std::mem::take(&mut self.unread);
-        let Some(Head { request, length, body }) = request::read(&unread) else {
+        let Some(Head { mut request, length, body }) = request::read(&unread) else {
             return Err(Over::NotPlain(unread, silence.until()));
         };
+        // NB: that it goes is seen here.
+        request.extensions_mut().insert(Client { peer: None, ..self.client.clone() });
         let _ = unread.split_to(length);
         let here = usize::try_from(body).map_or(unread.len(), |body| body.min(unread.len()));
         let first = unread.split_to(here);
@@ -217,37 +222,6 @@ impl Connection<'_> {
                 return Poll::Ready(answer.map_err(|_| Over::Ended));
             }
             self.poll_over(upload, cx).map(Err)
-        })
-        .await
-    }
-
-    /// Tells whether the connection closes behind it.
-    async fn send<B: Body<Data = Bytes>>(
-        &mut self,
-        answer: Response<B>,
-        upload: &mut Upload,
-    ) -> Result<bool, Over> {
-        let (head, body) = answer.into_parts();
-        let mut body = pin!(body);
-        let closes = head.headers.contains_key(header::CONNECTION)
-            || self.end.stage() != Stage::Open
-            || upload.is_too_much();
-        let mut answer = Answer::new(&head, &*body, closes).ok_or(Over::Ended)?;
-        drop(head);
-        let (stream, is_ending) = (self.socket.stream(), self.is_ending);
-        let mut is_calm = false;
-        poll_fn(|cx| {
-            let sent = answer.poll(body.as_mut(), cx, |cx, slices| stream.poll_write(cx, slices));
-            if let Poll::Ready(sent) = sent {
-                return Poll::Ready(sent.map(|()| closes).map_err(|_| Over::Ended));
-            }
-            // NB: by what is at hand. The rest of a connection lies in no cache when a token comes.
-            if is_calm && !is_ending.load(Relaxed) && stream.is_quiet() {
-                return Poll::Pending;
-            }
-            let over = self.poll_over(upload, cx).map(Err);
-            is_calm = self.is_calm(upload);
-            over
         })
         .await
     }
