@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::pool::scratch;
+use super::pool::{scratch, writing};
 
 /// What is read from and written to. Dropped, it says to the client that nothing more comes; the
 /// connection is closed once the [`End`] is dropped as well.
@@ -126,17 +126,9 @@ impl Stream<'_> {
     pub(super) fn poll_write(
         self,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            // NB: nearly always there is room, and nothing to wait for.
-            match self.0.try_write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.0.poll_write_ready(cx))?;
-                }
-                written => return Poll::Ready(written),
-            }
-        }
+        writing::poll_write(self.0, cx, pieces)
     }
 }
 

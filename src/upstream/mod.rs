@@ -9,6 +9,7 @@ pub(crate) mod scratch;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
+pub(crate) mod writing;
 
 use std::{error::Error, time::Duration};
 

@@ -187,7 +187,7 @@ where
 
     /// `is_clean`: nothing came behind the answer.
     fn finish(&mut self, is_clean: bool) {
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(connection) = self.connection.take() else { return };
         let pool = (self.keeps_alive && is_clean && !self.is_cut).then(|| Arc::clone(&self.pool));
         let Some(mut sending) = self.sending.take() else {
             pool.inspect(|pool| pool.give_back(connection, IDLE));
@@ -196,7 +196,7 @@ where
         // NB: who is refused early is told so once it has sent all; many clients see a broken
         // connection otherwise. How long that may take is up to the body.
         tokio::spawn(async move {
-            let sent = poll_fn(|cx| sending.poll(&mut connection, cx)).await;
+            let sent = poll_fn(|cx| sending.poll(&connection, cx)).await;
             if let (Ok(()), Some(pool)) = (sent, pool) {
                 pool.give_back(connection, IDLE);
             }

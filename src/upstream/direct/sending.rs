@@ -10,7 +10,9 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::Body;
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::net::TcpStream;
+
+use crate::upstream::writing;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -59,7 +61,7 @@ where
     /// Writes what there is; ready once all was written.
     pub(super) fn poll(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Stopped>> {
         loop {
@@ -73,7 +75,7 @@ where
                 *slice = IoSlice::new(piece);
             }
             let slices = &slices[..self.pieces.len().min(MOST_PIECES)];
-            let written = ready!(Pin::new(&mut *socket).poll_write_vectored(cx, slices));
+            let written = ready!(writing::poll_write(socket, cx, slices));
             let Ok(written @ 1..) = written else { return Poll::Ready(Err(Stopped::Unread)) };
             self.advance(written);
         }
