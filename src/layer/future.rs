@@ -204,7 +204,7 @@ impl Open {
     fn respond<B: Body>(&mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         match self.record.take() {
             Some(record) => {
-                ObservedBody::observed_by(response, self.wire.clone(), RequestObserver::new(record))
+                ObservedBody::observed(response, &self.wire, RequestObserver::new(record))
             }
             None => response.map(ObservedBody::unwatched),
         }

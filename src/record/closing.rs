@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     ended::{Asked, Ended},
+    histogram::nanos,
     request::{Record, State},
     said::Count,
     series::ModelSeries,
@@ -138,11 +139,10 @@ impl Closing<'_> {
 
     fn times(&self, series: &ModelSeries) {
         let State { started, first_token, .. } = *self.state;
-        let whole = self.whole;
+        let whole = nanos(self.whole);
         let since_arrival = |at: Instant| at.duration_since(self.arrival);
-        series.duration(self.outcome).time(whole);
         if let Some(started) = started {
-            series.inference.time(whole.saturating_sub(started));
+            series.inference.record(whole.saturating_sub(nanos(started)));
         }
         if let (Some(started), Some(first)) = (started, first_token) {
             series.prefill.time(first.saturating_sub(started));
@@ -153,8 +153,12 @@ impl Closing<'_> {
         if let Some(decode) = decode {
             series.decode.time(decode);
         }
+        series.duration(self.outcome).record(whole);
         if let Outcome::Success(_) = self.outcome {
-            series.e2e.time(whole);
+            // NB: each of them counts the same.
+            if series.success_duration.is_some() {
+                series.e2e.record(whole);
+            }
             let tpot = match (self.generated_by_one_choice(), decode) {
                 (Some(tokens), Some(decode)) => per_gap(decode, tokens),
                 _ => self.body.and_then(|body| body.time_per_output_token),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasherDefault, Hash, Hasher},
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
@@ -33,7 +33,10 @@ pub(super) struct End {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Ends(RwLock<HashMap<End, AtomicU64, BuildHasherDefault<EndHasher>>>);
+pub(super) struct Ends(RwLock<HashMap<Key, (End, AtomicU64), BuildHasherDefault<EndHasher>>>);
+
+/// All of an [`End`] in two words: its fields would be hashed and compared one by one.
+type Key = (u64, u64);
 
 /// Mixes the few small numbers of an [`End`]. No client can choose them as it likes, and the
 /// standard hasher takes longer than all the rest of an end.
@@ -44,26 +47,26 @@ struct EndHasher(u64);
 
 impl Ends {
     pub(super) fn add(&self, end: End) {
-        if let Some(cell) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&end) {
-            cell.fetch_add(1, AcqRel);
+        let key = end.key();
+        if let Some((_, n)) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            n.fetch_add(1, AcqRel);
             return;
         }
         let mut cells = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        cells.entry(end).or_default().fetch_add(1, AcqRel);
+        cells.entry(key).or_insert((end, AtomicU64::new(0))).1.fetch_add(1, AcqRel);
     }
 
     /// One reading of every cell, each once. What is read after it is at least as new.
     pub(super) fn read(&self) -> Vec<(End, u64)> {
         let cells = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cells.iter().map(|(end, cell)| (*end, cell.load(Acquire))).collect()
+        cells.values().map(|(end, n)| (*end, n.load(Acquire))).collect()
     }
 }
 
 // === impl End ===
 
-impl Hash for End {
-    /// NB: in two words. That of a word for each field takes twice as long.
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl End {
+    fn key(&self) -> Key {
         let Self { flew_as, model, endpoint, outcome, phase, code, source, tenant } = *self;
         let outcome = match outcome {
             Outcome::Success(reason) => reason as u8,
@@ -72,9 +75,9 @@ impl Hash for End {
         };
         let places = [flew_as, model, endpoint, tenant.map_or(u16::MAX, TenantId::place)];
         let bytes = [outcome, phase as u8, source.map_or(u8::MAX, |source| source as u8)];
-        state.write_u64(places.into_iter().fold(0, |word, place| word << 16 | u64::from(place)));
+        let places = places.into_iter().fold(0, |word, place| word << 16 | u64::from(place));
         let code = u64::from(code.unwrap_or(0));
-        state.write_u64(bytes.into_iter().fold(code, |word, byte| word << 8 | u64::from(byte)));
+        (places, bytes.into_iter().fold(code, |word, byte| word << 8 | u64::from(byte)))
     }
 }
 
@@ -92,5 +95,50 @@ impl Hasher for EndHasher {
 
     fn finish(&self) -> u64 {
         self.0.rotate_left(32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{super::tenant::Tenants, *};
+    use crate::outcome::{FailureReason, FinishReason};
+
+    #[test]
+    fn all_that_tells_ends_apart_is_in_the_key() {
+        let plain = End {
+            flew_as: 0,
+            model: 0,
+            endpoint: 0,
+            outcome: Outcome::Success(FinishReason::Stop),
+            phase: Phase::Queue,
+            code: None,
+            source: None,
+            tenant: None,
+        };
+        let mut ends = vec![plain];
+        let places = [1, u16::MAX];
+        ends.extend(places.map(|flew_as| End { flew_as, ..plain }));
+        ends.extend(places.map(|model| End { model, ..plain }));
+        ends.extend(places.map(|endpoint| End { endpoint, ..plain }));
+        ends.extend([100, 999].map(|code| End { code: Some(code), ..plain }));
+        ends.extend(Phase::ALL[1..].iter().map(|phase| End { phase: *phase, ..plain }));
+        ends.extend(TokenSource::ALL.iter().map(|of| End { source: Some(*of), ..plain }));
+        let reasons = FinishReason::ALL[1..].iter().map(|reason| Outcome::Success(*reason));
+        let reasons = reasons.chain(FailureReason::ALL.iter().map(|of| Outcome::Failure(*of)));
+        let outcomes = reasons.chain(Phase::ALL.iter().map(|phase| Outcome::Aborted(*phase)));
+        ends.extend(outcomes.map(|outcome| End { outcome, ..plain }));
+        let tenants = Tenants::new(u16::MAX - 2);
+        ends.extend(["a", "b"].map(|of| End { tenant: Some(tenants.id(Some(of))), ..plain }));
+
+        let keys: HashSet<Key> = ends.iter().map(End::key).collect();
+        assert_eq!(keys.len(), ends.len());
+
+        let counted = Ends::default();
+        (0..3).for_each(|_| ends.iter().for_each(|end| counted.add(*end)));
+        let mut read = counted.read();
+        read.sort_by_key(|(end, _)| ends.iter().position(|known| known == end));
+        assert_eq!(read, ends.iter().map(|end| (*end, 3)).collect::<Vec<_>>());
     }
 }

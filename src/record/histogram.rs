@@ -92,6 +92,11 @@ impl Histogram {
         self.sum.fetch_add(value, Relaxed);
     }
 
+    /// Whether the other one has the same buckets.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.shape.bounds == other.shape.bounds
+    }
+
     pub(super) fn read(&self) -> HistogramReading {
         let counts: Box<[u64]> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
         HistogramReading {

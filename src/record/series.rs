@@ -43,7 +43,8 @@ pub(super) struct ModelSeries {
     pub(super) itl: Histogram,
     pub(super) tpot: Histogram,
     pub(super) e2e: Histogram,
-    pub(super) success_duration: Histogram,
+    /// What `e2e` has as well, where it has other buckets.
+    pub(super) success_duration: Option<Histogram>,
     pub(super) failure_duration: Histogram,
     pub(super) aborted_duration: Histogram,
     pub(super) prefill: Histogram,
@@ -84,6 +85,8 @@ pub(super) struct Shapes(HashMap<&'static str, Arc<Shape>>);
 impl ModelSeries {
     pub(super) fn new(label: &str, upstream: &Arc<Upstream>, shapes: &Shapes) -> Self {
         let histogram = |family| shapes.histogram(family);
+        let e2e = histogram(&names::E2E_REQUEST_LATENCY_SECONDS);
+        let success_duration = histogram(&names::REQUEST_DURATION_SECONDS);
         Self {
             label: label.into(),
             upstream: Arc::clone(upstream),
@@ -97,8 +100,8 @@ impl ModelSeries {
             ttft: histogram(&names::TIME_TO_FIRST_TOKEN_SECONDS),
             itl: histogram(&names::INTER_TOKEN_LATENCY_SECONDS),
             tpot: histogram(&names::TIME_PER_OUTPUT_TOKEN_SECONDS),
-            e2e: histogram(&names::E2E_REQUEST_LATENCY_SECONDS),
-            success_duration: histogram(&names::REQUEST_DURATION_SECONDS),
+            success_duration: Some(success_duration).filter(|own| !own.is_like(&e2e)),
+            e2e,
             failure_duration: histogram(&names::REQUEST_DURATION_SECONDS),
             aborted_duration: histogram(&names::REQUEST_DURATION_SECONDS),
             prefill: histogram(&names::REQUEST_PREFILL_TIME_SECONDS),
@@ -137,12 +140,17 @@ impl ModelSeries {
             || histograms.iter().any(|histogram| histogram.read().count() > 0)
     }
 
+    /// From arrival to end.
     pub(super) fn duration(&self, outcome: Outcome) -> &Histogram {
         match outcome {
-            Outcome::Success(_) => &self.success_duration,
+            Outcome::Success(_) => self.successes(),
             Outcome::Failure(_) => &self.failure_duration,
             Outcome::Aborted(_) => &self.aborted_duration,
         }
+    }
+
+    pub(super) fn successes(&self) -> &Histogram {
+        self.success_duration.as_ref().unwrap_or(&self.e2e)
     }
 }
 

@@ -193,7 +193,7 @@ impl View<'_> {
         }
         type Pick = fn(&ModelSeries) -> &Histogram;
         let outcomes: [(&str, Pick); 3] = [
-            ("success", |series| &series.success_duration),
+            ("success", ModelSeries::successes),
             ("failure", |series| &series.failure_duration),
             ("aborted", |series| &series.aborted_duration),
         ];

@@ -119,16 +119,20 @@ impl<B: Body, F: FnOnce(Summary)> ObservedBody<B, OnEnd<F>> {
     /// Watches the body of a response; status, `content-type`, `content-length` and
     /// `content-encoding` are taken into account.
     pub fn response(response: Response<B>, wire: Wire, on_end: F) -> Response<Self> {
-        Self::observed_by(response, wire, OnEnd(Some(on_end)))
+        Self::observed(response, &wire, OnEnd(Some(on_end)))
     }
 }
 
 impl<B: Body, O: Observer> ObservedBody<B, O> {
     /// Watches the body of a response, with an observer that is told of every step.
     pub fn observed_by(response: Response<B>, wire: Wire, observer: O) -> Response<Self> {
+        Self::observed(response, &wire, observer)
+    }
+
+    pub(crate) fn observed(response: Response<B>, wire: &Wire, observer: O) -> Response<Self> {
         let (parts, body) = response.into_parts();
         let head = Head::new(parts.status, &parts.headers);
-        let watch = Watch::new(&wire, &head, Some(&parts.headers));
+        let watch = Watch::new(wire, &head, Some(&parts.headers));
         Response::from_parts(parts, Self::watch(body, Box::new(Watching { watch, observer })))
     }
 

@@ -95,6 +95,7 @@ pub struct Summary {
 }
 
 /// How a request ended, by status, body and format.
+#[inline]
 pub(super) fn outcome(
     status: Option<StatusCode>,
     end: BodyEnd,

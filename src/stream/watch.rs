@@ -96,12 +96,21 @@ impl Watch {
         now: Instant,
         observer: &mut dyn Observer,
     ) -> Summary {
+        if let Reader::Unread(_, None) = self.reader {
+            return self.summary(Facts::default(), end, now);
+        }
         // NB: also of a body of which a part could not be looked at.
         self.settle();
         if !matches!(end, BodyEnd::Dropped | BodyEnd::Panicked) {
             self.reading(now, observer, |reader, tokens| reader.end(tokens));
         }
-        let mut facts = self.ask(|format| format.facts()).unwrap_or_default();
+        let facts = self.ask(|format| format.facts()).unwrap_or_default();
+        self.summary(facts, end, now)
+    }
+
+    #[expect(clippy::inline_always, reason = "of a body that is not read, most of it is nothing")]
+    #[inline(always)]
+    fn summary(&self, mut facts: Facts, end: BodyEnd, now: Instant) -> Summary {
         let error = facts.error_details.take().or_else(|| self.refusal());
         let usage = facts.usage.believable();
         let longest = usage.completion.and(facts.longest);
@@ -163,6 +172,7 @@ impl Watch {
     }
 
     /// Whether everything is there that a proper body of its kind has.
+    #[inline]
     fn is_complete(&self, end: BodyEnd, facts: &Facts) -> bool {
         let is_short = self.length.is_some_and(|length| self.bytes < length);
         if self.is_bodiless() || self.is_blind {

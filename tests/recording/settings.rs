@@ -113,3 +113,32 @@ fn buckets_can_be_set() {
     assert_eq!(bounds(&names::REQUEST_PROMPT_TOKENS), [1.0, 2.0, 5.0, 10.0, 20.0, 32.0]);
     assert_eq!(bounds(&names::TIME_TO_FIRST_TOKEN_SECONDS).len(), 22);
 }
+
+/// What two families hold that count the same, which they do once where their buckets are the same.
+#[tokio::test(start_paused = true)]
+async fn a_success_counts_in_both_of_its_durations() {
+    let other = Meter::builder().buckets(&names::REQUEST_DURATION_SECONDS, [1.0, 3.0]);
+    for (builder, are_same) in [(Meter::builder(), true), (other, false)] {
+        let meter = builder.build().unwrap().model("m");
+        complete(&meter, async |_| events([(2000, CONTENT), (0, DONE)])).await;
+        let latency = histograms(&meter, &names::E2E_REQUEST_LATENCY_SECONDS);
+        let readings = meter.collect();
+        let durations: Vec<_> = readings
+            .series(&names::REQUEST_DURATION_SECONDS)
+            .iter()
+            .map(|series| match &series.value {
+                Value::Histogram(histogram) => (&*series.labels[1], histogram),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let (outcome, success) = durations[0];
+        assert_eq!(outcome, "success");
+        assert_eq!(latency.bounds == success.bounds, are_same);
+        for histogram in [&latency, success] {
+            assert_eq!((histogram.count(), histogram.sum), (1, 2.0));
+        }
+        for (outcome, histogram) in &durations[1..] {
+            assert_eq!(histogram.count(), 0, "{outcome}");
+        }
+    }
+}
